@@ -1,1 +1,12 @@
+"""Artefacts: the discrete things that Softwood ships, and their exporters, without torch.
 
+``HardEnsemble`` is every tree and forest: it predicts from a raw table, prints as rules, compares by value, and
+saves to JSON + safetensors. ``Column`` describes one raw input column. ``export`` writes a model in another format
+and compares every prediction before the file is handed over.
+"""
+
+from softwood.artifacts._columns import Column, encode_table
+from softwood.artifacts._ensemble import HardEnsemble
+from softwood.artifacts._rules import rules
+
+__all__ = ["Column", "HardEnsemble", "encode_table", "rules"]

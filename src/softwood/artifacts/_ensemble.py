@@ -1,0 +1,298 @@
+"""``HardEnsemble``: the one discrete artefact of trees and forests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softwood.artifacts._columns import Column, encode_table
+from softwood.artifacts._structure import check_structure, tree_depth
+from softwood.core import InputError, UnsupportedError, capability, load_artifact, save_artifact
+from softwood.kernels import leaf_indices
+
+KIND, VERSION = "hard-ensemble", 1
+_DTYPES = {
+    "feature": np.int32, "threshold": np.float64, "missing_left": np.bool_, "left": np.int32, "right": np.int32,
+    "level_set": np.int32, "levels_left": np.bool_, "leaf": np.int32, "values": np.float64, "counts": np.float64,
+    "roots": np.int32, "base": np.float64,
+}  # fmt: skip
+
+
+@capability(
+    "artefact",
+    exports=("json", "onnx", "python"),
+    cost="predict: O(n T depth) time, O(n (T + K)) memory",
+    example=lambda: HardEnsemble.single_leaf((Column("x", "number"),), np.array([0.5]), outputs=("y",)),
+)
+@dataclass(frozen=True, eq=False, repr=False)
+class HardEnsemble:
+    r"""A sum of hard decision trees over the raw columns of a table, with vector leaves.
+
+    .. math:: F(x) = \text{base} + \sum_{t=1}^{T} \text{values}[\text{leaf}_t(x)], \qquad
+              \text{answer} = \text{link}(F(x))
+
+    All trees lie in one set of flat arrays; a child always has a larger index than its parent, so every walk
+    ends. N nodes, L leaves, T trees, K outputs, C columns.
+
+    Args:
+        columns: the C raw columns, in the order in which ``feature`` counts them.
+        outputs: K names, one for each number in a leaf.
+        link: ``identity`` (regression), ``probability`` (leaves hold probabilities; K = 1 is P(classes[1])),
+            ``sigmoid`` or ``softmax`` (leaves hold logits).
+        classes: labels, or None for regression.
+        feature: int32 ``[N]``, column tested, -1 at a leaf.
+        threshold: float64 ``[N]``; a row goes left if ``x <= threshold``. NaN at leaves and category nodes.
+        missing_left: bool ``[N]``, where a missing value or an unseen level goes.
+        left: int32 ``[N]``.
+        right: int32 ``[N]``.
+        level_set: int32 ``[N]``, row of ``levels_left`` at a category node, else -1.
+        levels_left: bool ``[M, max_levels]``, which levels go left.
+        leaf: int32 ``[N]``, row of ``values`` at a leaf, else -1.
+        values: float64 ``[L, K]``.
+        counts: float64 ``[L]``, training weight that reached the leaf.
+        roots: int32 ``[T]``.
+        base: float64 ``[K]``.
+
+    Raises:
+        InputError: the arrays do not describe trees.
+
+    Example:
+        >>> model = HardEnsemble.single_leaf((Column("x", "number"),), np.array([0.5]), outputs=("y",))
+        >>> model.predict(np.zeros((2, 1)))
+        array([0.5, 0.5])
+    """
+
+    columns: tuple[Column, ...]
+    outputs: tuple[str, ...]
+    link: str
+    classes: tuple[Any, ...] | None
+    feature: np.ndarray
+    threshold: np.ndarray
+    missing_left: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    level_set: np.ndarray
+    levels_left: np.ndarray
+    leaf: np.ndarray
+    values: np.ndarray
+    counts: np.ndarray
+    roots: np.ndarray
+    base: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, dtype in _DTYPES.items():
+            array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        for name in ("columns", "outputs", "classes"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
+        check_structure(self)
+
+    @classmethod
+    def single_leaf(
+        cls,
+        columns: Sequence[Column],
+        value: np.ndarray,
+        *,
+        outputs: Sequence[str],
+        link: str = "identity",
+        classes: Sequence[Any] | None = None,
+    ) -> HardEnsemble:
+        """Return the model that answers the same for every row.
+
+        Args:
+            columns: raw columns.
+            value: ``[K]``, the answer before the link.
+            outputs: K names.
+            link: see the class.
+            classes: labels, or None.
+        """
+        one = np.zeros(1, np.int32)
+        return cls(
+            tuple(columns), tuple(outputs), link, None if classes is None else tuple(classes),
+            one - 1, np.array([np.nan]), np.zeros(1, bool), one, one, one - 1, np.zeros((0, 0), bool), one,
+            np.asarray(value, float).reshape(1, -1), np.zeros(1), one, np.zeros(len(outputs)),
+        )  # fmt: skip
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers in a leaf, K."""
+        return len(self.outputs)
+
+    @property
+    def n_trees(self) -> int:
+        """Trees, T."""
+        return len(self.roots)
+
+    @property
+    def n_splits(self) -> int:
+        """Inner nodes over all trees."""
+        return int((self.feature >= 0).sum())
+
+    @property
+    def n_leaves(self) -> int:
+        """Leaves over all trees, L."""
+        return len(self.values)
+
+    @property
+    def n_leaf_values(self) -> int:
+        """The size that ``budget`` counts: L times K."""
+        return int(self.values.size)
+
+    @property
+    def depth(self) -> int:
+        """Splits on the longest path."""
+        return tree_depth(self)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that name this model; every export carries them."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def encode(self, table: Any) -> np.ndarray:
+        """Return the model columns of a table as float64 ``[n, C]``; see ``encode_table``."""
+        return encode_table(self.columns, table)
+
+    def apply(self, table: Any) -> np.ndarray:
+        """Return the leaf that each row reaches in each tree, int32 ``[n, T]``."""
+        return self.apply_encoded(self.encode(table))
+
+    def apply_encoded(self, x: np.ndarray) -> np.ndarray:
+        """Do ``apply`` for a table that ``encode`` has already turned into float64 ``[n, C]``."""
+        leaves: np.ndarray = leaf_indices(
+            x, self.feature, self.threshold, self.missing_left, self.left, self.right, self.level_set,
+            self.levels_left, self.leaf, self.roots,
+        )  # fmt: skip
+        return leaves
+
+    def raw(self, table: Any) -> np.ndarray:
+        """Return the sum before the link, float64 ``[n, K]``."""
+        return self.raw_encoded(self.encode(table))
+
+    def raw_encoded(self, x: np.ndarray) -> np.ndarray:
+        """Do ``raw`` for an encoded table."""
+        leaves = self.apply_encoded(x)
+        total = np.tile(self.base, (len(x), 1))
+        for tree in range(self.n_trees):  # trees, not rows; keeps the sum's order, and memory at O(n K)
+            total += self.values[leaves[:, tree]]
+        return total
+
+    def predict_proba(self, table: Any) -> np.ndarray:
+        """Return class probabilities, float64 ``[n, number of classes]``.
+
+        Raises:
+            UnsupportedError: the model is a regression.
+        """
+        if self.classes is None:
+            raise UnsupportedError("a regression model has no class probabilities; use predict")
+        return self.probabilities(self.raw(table))
+
+    def probabilities(self, raw: np.ndarray) -> np.ndarray:
+        """Turn the sum before the link, ``[n, K]``, into class probabilities."""
+        if self.link == "softmax":
+            shifted = np.exp(raw - raw.max(axis=1, keepdims=True))
+            result: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+            return result
+        if self.link == "sigmoid":
+            raw = 1.0 / (1.0 + np.exp(-raw))
+        return np.column_stack([1.0 - raw[:, 0], raw[:, 0]]) if self.n_outputs == 1 else raw
+
+    def predict(self, table: Any) -> np.ndarray:
+        """Return the label of each row, or the value ``[n]`` (``[n, K]`` for K > 1) for regression.
+
+        Equal probabilities: the class that stands first.
+        """
+        raw = self.raw(table)
+        if self.classes is None:
+            return raw[:, 0] if self.n_outputs == 1 else raw
+        labels: np.ndarray = np.asarray(self.classes)[self.probabilities(raw).argmax(axis=1)]
+        return labels
+
+    def __call__(self, table: Any) -> np.ndarray:
+        """Return ``predict_proba`` for a classifier, ``predict`` for a regression."""
+        return self.predict(table) if self.classes is None else self.predict_proba(table)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole model as JSON content; NaN thresholds become None."""
+        content: dict[str, Any] = {"columns": [column.to_dict() for column in self.columns]}
+        for entry in fields(self)[1:]:
+            value = getattr(self, entry.name)
+            content[entry.name] = value.tolist() if isinstance(value, np.ndarray) else value
+        content["threshold"] = [None if np.isnan(t) else t for t in self.threshold.tolist()]
+        content["classes"] = None if self.classes is None else [_plain(label) for label in self.classes]
+        content["outputs"] = list(self.outputs)
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> HardEnsemble:
+        """Build the model that ``to_dict`` described."""
+        filled = dict(content)
+        filled["columns"] = tuple(Column.from_dict(column) for column in content["columns"])
+        filled["threshold"] = [np.nan if t is None else t for t in content["threshold"]]
+        width = max((len(row) for row in content["levels_left"]), default=0)
+        filled["levels_left"] = np.array(content["levels_left"], bool).reshape(-1, width)
+        filled["values"] = np.array(content["values"], float).reshape(-1, len(content["outputs"]))
+        return cls(**filled)
+
+    def save(self, path: str | Path, *, extras: Mapping[str, str] | None = None) -> Path:
+        """Write the model to a directory, whole or not at all.
+
+        Args:
+            path: the directory.
+            extras: further text files by name.
+        """
+        content = {
+            "columns": [column.to_dict() for column in self.columns],
+            "outputs": list(self.outputs),
+            "link": self.link,
+            "classes": None if self.classes is None else [_plain(label) for label in self.classes],
+        }
+        arrays = {name: getattr(self, name) for name in _DTYPES}
+        return save_artifact(path, kind=KIND, version=VERSION, fields=content, arrays=arrays, extras=extras)
+
+    @classmethod
+    def load(cls, path: str | Path) -> HardEnsemble:
+        """Read a model that ``save`` wrote.
+
+        Raises:
+            InputError: there is nothing at ``path``.
+            DamagedFileError: it is not whole, of another kind, or newer than this version.
+        """
+        content, arrays = load_artifact(path, kind=KIND, version=VERSION)
+        content["columns"] = tuple(Column.from_dict(column) for column in content["columns"])
+        return cls(**content, **arrays)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HardEnsemble) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        return (
+            f"HardEnsemble({self.n_trees} tree{'s' * (self.n_trees != 1)}, {self.n_splits} splits, "
+            f"{self.n_leaves} leaves, {self.n_leaf_values} leaf values, depth {self.depth}, {self.link})"
+        )
+
+    def __str__(self) -> str:
+        from softwood.artifacts._rules import rules  # here: rules.py draws on this class
+
+        return rules(self)
+
+
+def _plain(label: Any) -> Any:
+    """Turn a NumPy scalar into the Python value that JSON can hold."""
+    label = label.item() if isinstance(label, np.generic) else label
+    if not isinstance(label, (str, int, float, bool)):
+        raise InputError(
+            "a class label cannot be stored", got=repr(label), allowed="text, whole number, number or boolean",
+            fix="convert the target with astype(str)",
+        )  # fmt: skip
+    return label

@@ -1,0 +1,78 @@
+"""A ``HardEnsemble`` as text that a person can read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from softwood.artifacts._ensemble import HardEnsemble
+
+_MOST_TREES, _MOST_LEVELS = 5, 6
+
+
+def rules(model: HardEnsemble) -> str:
+    """Return the model as nested rules; of a forest the first trees.
+
+    Args:
+        model: the ensemble.
+
+    Example:
+        >>> from softwood.artifacts import Column, HardEnsemble
+        >>> print(rules(HardEnsemble.single_leaf((Column("x", "number"),), np.array([2.0]), outputs=("y",))))
+        HardEnsemble(1 tree, 0 splits, 1 leaves, 1 leaf values, depth 0, identity)
+        answer: y
+        -> y = 2
+    """
+    lines = [repr(model), _answer(model)]
+    for number, root in enumerate(model.roots[:_MOST_TREES]):
+        if model.n_trees > 1:
+            lines.append(f"tree {number}:")
+        _describe_node(model, int(root), "", lines)
+    if model.n_trees > _MOST_TREES:
+        lines.append(f"... and {model.n_trees - _MOST_TREES} more trees")
+    return "\n".join(lines)
+
+
+def _answer(model: HardEnsemble) -> str:
+    if model.classes is None:
+        return f"answer: {', '.join(model.outputs)}"
+    names = ", ".join(map(str, model.classes))
+    scale = "probabilities" if model.link == "probability" else f"logits, through {model.link}"
+    return f"answer: one of {names} (leaves hold {scale})"
+
+
+def _describe_node(model: HardEnsemble, node: int, indent: str, lines: list[str]) -> None:
+    if model.feature[node] < 0:
+        lines.append(f"{indent}-> {describe_leaf(model, int(model.leaf[node]))}")
+        return
+    lines.append(f"{indent}if {describe_test(model, node)}:")
+    _describe_node(model, int(model.left[node]), indent + "  ", lines)
+    lines.append(f"{indent}else:")
+    _describe_node(model, int(model.right[node]), indent + "  ", lines)
+
+
+def describe_leaf(model: HardEnsemble, leaf: int) -> str:
+    """Return what a leaf answers, and the training weight that reached it."""
+    values = model.values[leaf]
+    count = f"  (n = {model.counts[leaf]:g})" if model.counts[leaf] > 0 else ""
+    if model.link == "probability" and model.classes is not None:
+        shares = np.array([1 - values[0], values[0]]) if len(values) == 1 else values
+        best = int(shares.argmax())
+        return f"{model.classes[best]} with probability {shares[best]:.3f}{count}"
+    return ", ".join(f"{name} = {value:.6g}" for name, value in zip(model.outputs, values, strict=True)) + count
+
+
+def describe_test(model: HardEnsemble, node: int) -> str:
+    """Return the condition under which a row goes left at ``node``."""
+    column = model.columns[model.feature[node]]
+    missing = " or missing" if model.missing_left[node] else ""
+    if model.level_set[node] < 0:
+        if column.kind == "boolean":
+            return f"{column.name} is false{missing}"
+        return f"{column.name} <= {model.threshold[node]:.9g}{missing}"
+    row = model.levels_left[model.level_set[node]]
+    inside = [level for level, left in zip(column.levels, row, strict=False) if left]
+    more = f", ... {len(inside) - _MOST_LEVELS} more" if len(inside) > _MOST_LEVELS else ""
+    return f"{column.name} in {{{', '.join(inside[:_MOST_LEVELS])}{more}}}{missing}"
