@@ -38,7 +38,7 @@ fmt: $(STAMPS)/install  ## put the code in the house's format
 	$(BIN)/ruff format .
 
 docs: $(STAMPS)/docs  ## build the documentation into site/; a warning is an error
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove what was built; .venv stays
 	rm -rf build dist site demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
