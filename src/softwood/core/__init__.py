@@ -15,7 +15,7 @@ from softwood.core._errors import (
     SoftwoodWarning,
     UnsupportedError,
 )
-from softwood.core._files import check_replaceable, load_artifact, save_artifact, write_atomic
+from softwood.core._files import artifact_exists, check_replaceable, load_artifact, save_artifact, write_atomic
 from softwood.core._validation import check_choice, check_number, require
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "SoftwoodError",
     "SoftwoodWarning",
     "UnsupportedError",
+    "artifact_exists",
     "capabilities",
     "capability",
     "capability_of",

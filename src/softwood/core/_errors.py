@@ -12,6 +12,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
+def _restore(kind: type[Exception], args: tuple[Any, ...], fields: dict[str, Any]) -> Exception:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
 class SoftwoodError(Exception):
     """Base of every error that Softwood raises on purpose.
 
@@ -19,6 +26,10 @@ class SoftwoodError(Exception):
         >>> issubclass(InputError, SoftwoodError)
         True
     """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a worker process sends its error home; by default Python would call __init__ with the message alone
+        return _restore, (type(self), self.args, self.__dict__)
 
 
 class InputError(SoftwoodError, ValueError):

@@ -1,12 +1,13 @@
 """The file format of every artefact: a directory with ``artifact.json`` and ``arrays.safetensors``.
 
-A write goes to a temporary name beside the target and is renamed when it is complete, so a crash leaves either
-the old artefact or the new one. Both files are covered by checksums, so damage is refused instead of predicted
-with. Nothing is ever unpickled.
+A write goes to a temporary name beside the target and is renamed when it is complete, so a reader finds either
+the old artefact or the new one, whenever the writer was stopped. Both files are covered by checksums, so damage
+is refused instead of predicted with. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -36,8 +37,13 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+def _temporary(path: Path, suffix: str = "tmp") -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{suffix}")
+
+
+def _set_aside(target: Path) -> list[Path]:
+    """Find earlier artefacts that a replacement moved out of the way and, if it was killed, did not remove."""
+    return sorted(target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.old"))
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -98,7 +104,8 @@ def save_artifact(
         The directory.
 
     Raises:
-        InputError: ``path`` is a file, or a directory that holds a file which no artefact wrote.
+        InputError: ``path`` is a file, or a directory that holds a file which no artefact wrote; ``fields`` is
+            no JSON.
 
     Example:
         >>> import tempfile
@@ -110,10 +117,18 @@ def save_artifact(
     target = Path(path)
     check_replaceable(target)
     extras = dict(extras or {})
-    stored = _save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    stored = _save_arrays({name: np.asarray(array, order="C") for name, array in arrays.items()})
     body = {"format": FORMAT, "kind": kind, "version": version, "arrays_sha256": _digest(stored), "fields": fields}
     body["extras"] = sorted(extras)
-    document = {**body, "sha256": _digest(_canonical(body))}
+    try:
+        document = {**body, "sha256": _digest(_canonical(body))}
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "fields cannot be written as JSON",
+            got=str(error),
+            allowed="dicts, lists, strings, booleans, None and finite numbers",
+            fix="put arrays and NaN into arrays",
+        ) from error
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = _temporary(target)
     fresh.mkdir()
@@ -165,18 +180,42 @@ def _own_names(target: Path) -> set[str]:
 
 
 def _swap(fresh: Path, target: Path) -> None:
-    """Put ``fresh`` in the place of ``target``; a directory cannot be renamed onto a full one."""
-    if not target.exists():
+    """Put ``fresh`` in the place of ``target``; a directory cannot be renamed onto a full one.
+
+    Between the two renames there is no ``target``; readers then take what was set aside.
+    """
+    if target.exists():
+        old = _temporary(target, "old")
+        target.replace(old)
+        try:
+            fresh.replace(target)
+        except OSError:
+            old.replace(target)
+            raise
+    else:
         fresh.replace(target)
-        return
-    old = _temporary(target)
-    target.replace(old)
+    for old in _set_aside(target):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def artifact_exists(path: str | Path) -> bool:
+    """Say whether ``load_artifact`` has something to read here, whole or damaged.
+
+    Args:
+        path: the directory.
+
+    Example:
+        >>> artifact_exists("nothing-here")
+        False
+    """
+    return (Path(path) / _JSON).exists() or bool(_set_aside(Path(path)))
+
+
+def _checksum(body: dict[str, Any]) -> str | None:
     try:
-        fresh.replace(target)
-    except OSError:
-        old.replace(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        return _digest(_canonical(body))
+    except ValueError:  # an altered byte can make a number infinite or a string no Unicode; we write neither
+        return None
 
 
 def load_artifact(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -198,6 +237,8 @@ def load_artifact(path: str | Path, *, kind: str, version: int) -> tuple[dict[st
         See ``save_artifact``.
     """
     source = Path(path)
+    if not source.exists():
+        source = next(iter(_set_aside(source)), source)
     if not source.is_dir():
         raise InputError(
             "there is no model here", got=str(source), allowed="a directory written by save", fix="check the path"
@@ -214,13 +255,16 @@ def load_artifact(path: str | Path, *, kind: str, version: int) -> tuple[dict[st
     if document.get("kind") != kind:
         raise DamagedFileError(source, f"it holds a {document.get('kind')!r}, not a {kind!r}", "use its own loader")
     found = document.get("version")
-    if not isinstance(found, int) or found > version:
+    if not isinstance(found, int):
+        raise DamagedFileError(source, f"it has no format version (found {found!r})", again)
+    if found > version:
         raise DamagedFileError(
-            source, f"format version {found!r} is newer than {version}, the newest this Softwood reads",
+            source,
+            f"format version {found!r} is newer than {version}, the newest this Softwood reads",
             "upgrade softwood",
         )
     body = {key: value for key, value in document.items() if key != "sha256"}
-    if document.get("sha256") != _digest(_canonical(body)):
+    if document.get("sha256") != _checksum(body):
         raise DamagedFileError(source, f"{_JSON} was altered (checksum differs)", again)
     try:
         stored = (source / _ARRAYS).read_bytes()

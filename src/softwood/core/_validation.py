@@ -60,15 +60,22 @@ def check_number(
         >>> check_number("max_depth", 4, low=1, high=12, integer=True)
         4
     """
-    bounds = [f">= {low}" if low is not None else "", f"<= {high}" if high is not None else ""]
-    allowed = " and ".join([("a whole number " if integer else "a number ") + bounds[0], bounds[1]]).strip(" and ")
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    bounds = [f"{sign} {bound}" for sign, bound in ((">=", low), ("<=", high)) if bound is not None]
+    allowed = " ".join(["a whole number" if integer else "a number", " and ".join(bounds)]).strip()
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool) and _is_finite(value)
     if not is_number or (integer and value != int(value)):
         raise InputError(f"{name} is not usable", got=repr(value), allowed=allowed, fix=f"pass {name} as {allowed}")
     if (low is not None and value < low) or (high is not None and value > high):
         fix = f"pass a {'larger' if low is not None and value < low else 'smaller'} {name}"
         raise InputError(f"{name} is out of range", got=value, allowed=allowed, fix=fix)
     return int(value) if integer else float(value)
+
+
+def _is_finite(value: numbers.Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of float is usable where whole numbers are
+        return isinstance(value, numbers.Integral)
 
 
 def require(module: str, extra: str) -> ModuleType:
