@@ -159,6 +159,16 @@ def test_tests_do_not_sleep(path):
     assert not re.search(r"\bsleep\(", path.read_text().replace(r"\bsleep\(", ""))
 
 
+_MACHINE = re.compile(r"(?<![\w.~/-])/(?:" + "|".join(["work", "root", "home", "opt", "Users"]) + r")/|file:" + "//")
+
+
+@pytest.mark.parametrize(
+    "path", [*SOURCES, *TESTS, *PAGES, ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "constraints.txt"], ids=_name
+)
+def test_no_file_names_a_place_on_one_machine(path):
+    assert _MACHINE.findall(path.read_text()) == []
+
+
 # ---------------------------------------------------------------- faces
 
 
