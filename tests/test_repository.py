@@ -144,9 +144,8 @@ def test_the_check_above_sees_what_it_looks_for(code):
     assert _forbidden(ast.parse(code)) != []
 
 
-_UNFINISHED = re.compile(
-    r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error"]) + r")\b"
-)
+# put together here, so that this file does not find itself; catching another library's error is no stub
+_UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "raise " + "NotImplemented"]) + ")")
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=_name)
