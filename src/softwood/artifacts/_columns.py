@@ -182,13 +182,14 @@ def _refuse(column: Column, series: pd.Series, bad: np.ndarray) -> None:
         return
     row = int(np.argmax(bad))
     value = series.iloc[row]
+    value = value.item() if isinstance(value, np.number) else value  # prints as 1.5, not as np.float64(1.5)
     fix = "convert the column, or leave the cell empty where the value is unknown"
     if isinstance(value, float) and np.isinf(value):
         fix = "replace infinity by a large number, or leave the cell empty"
     allowed = "finite numbers" if column.kind == "number" else "true/false, yes/no, t/f, y/n, 1/0"
     raise InputError(
         f"column {column.name!r} holds what is no {column.kind}",
-        got=f"{value!r} in row {row} (rows count from 0; {int(bad.sum())} such rows)",
+        got=f"{value!r} in row {row} (rows count from 0; {int(bad.sum())} in all)",
         allowed=f"{allowed}, or a missing value",
         fix=fix,
     )

@@ -24,8 +24,8 @@ def split_dates(texts: pd.Series) -> pd.DataFrame:
         texts: strings [n]: ``2024-03-05``, ``2024/3/5``, ``05.03.2024``, each with or without ``14:30[:59]``.
 
     Returns:
-        float64 [n, 5], columns ``DATE_PARTS``; weekday is 0 on Monday; NaN where there is no date. hour is NaN
-        where no time is written.
+        float64 [n, 5], columns ``DATE_PARTS``; weekday is 0 on Monday; hour is 0 where no time is written; all
+        five are NaN where there is no date.
 
     Cost: O(n).
 
@@ -39,6 +39,7 @@ def split_dates(texts: pd.Series) -> pd.DataFrame:
     found = found.fillna(texts.str.extract(_DAY_FIRST + _TIME)[fields])
     numbers = found.astype(np.float64)
     dates = pd.to_datetime(numbers[["year", "month", "day"]], errors="coerce")
+    numbers["hour"] = numbers["hour"].fillna(0.0)
     numbers["weekday"] = dates.dt.day_of_week
     return numbers[list(DATE_PARTS)].where(dates.notna(), np.nan).astype(np.float64)
 

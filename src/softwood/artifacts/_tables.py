@@ -63,8 +63,9 @@ def _reader(table: Any, names: list[str]) -> tuple[Sequence[Any], Callable[[str]
     if isinstance(table, Mapping):
         table = _frame_of(table)
     if isinstance(table, pd.DataFrame):
-        found = _only_once(list(table.columns), names)
-        return found, lambda name: table[name].reset_index(drop=True)
+        found = _only_once([str(label) for label in table.columns], names)
+        labels = dict(zip(found, table.columns, strict=True))  # pandas also names columns 0, 1, 2
+        return found, lambda name: table[labels[name]].reset_index(drop=True)
     return _by_position(table, names)
 
 

@@ -1,1 +1,10 @@
+"""Data: tables as they come, and what is learned from their columns before any model is.
 
+``read_table`` reads CSV, TSV, Parquet, Feather or a frame and says what it detected; ``describe`` finds the kind of
+each column and leaves out, with a reason, what no tree can use; ``read_target`` does the same for the column that is
+predicted. None of them ends a fit because of a column that it cannot use; all of them name what they did.
+"""
+
+from softwood.data._read import Table, read_table
+
+__all__ = ["Table", "read_table"]
