@@ -7,6 +7,21 @@ and compares every prediction before the file is handed over.
 
 from softwood.artifacts._columns import Column, encode_table
 from softwood.artifacts._ensemble import HardEnsemble
+from softwood.artifacts._export import FORMATS, ExportReport, export
+from softwood.artifacts._export_json import load_json
+from softwood.artifacts._probes import probes
 from softwood.artifacts._rules import rules
+from softwood.artifacts._verify import ExportMismatchError
 
-__all__ = ["Column", "HardEnsemble", "encode_table", "rules"]
+__all__ = [
+    "FORMATS",
+    "Column",
+    "ExportMismatchError",
+    "ExportReport",
+    "HardEnsemble",
+    "encode_table",
+    "export",
+    "load_json",
+    "probes",
+    "rules",
+]

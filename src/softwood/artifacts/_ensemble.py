@@ -87,12 +87,14 @@ class HardEnsemble:
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
-            array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
+            array: np.ndarray = np.ascontiguousarray(getattr(self, name), dtype=dtype)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         for name in ("columns", "outputs", "classes"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(_plain(label) for label in self.classes))
         check_structure(self)
 
     @classmethod
@@ -201,7 +203,8 @@ class HardEnsemble:
             result: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
             return result
         if self.link == "sigmoid":
-            raw = 1.0 / (1.0 + np.exp(-raw))
+            power = np.exp(-np.abs(raw))  # never overflows
+            raw = np.where(raw >= 0, 1.0, power) / (1.0 + power)
         return np.column_stack([1.0 - raw[:, 0], raw[:, 0]]) if self.n_outputs == 1 else raw
 
     def predict(self, table: Any) -> np.ndarray:
@@ -212,7 +215,17 @@ class HardEnsemble:
         raw = self.raw(table)
         if self.classes is None:
             return raw[:, 0] if self.n_outputs == 1 else raw
-        labels: np.ndarray = np.asarray(self.classes)[self.probabilities(raw).argmax(axis=1)]
+        return self.labels(raw)
+
+    def labels(self, raw: np.ndarray) -> np.ndarray:
+        """Turn the sum before the link, ``[n, K]``, into labels ``[n]``.
+
+        The sums are compared, not the probabilities: ``exp`` differs in its last digit between languages, and
+        would decide near-ties differently in an export.
+        """
+        even = 0.5 if self.link == "probability" else 0.0
+        best = raw.argmax(axis=1) if self.n_outputs > 1 else (raw[:, 0] > even).astype(np.intp)
+        labels: np.ndarray = np.asarray(self.classes)[best]
         return labels
 
     def __call__(self, table: Any) -> np.ndarray:
@@ -226,7 +239,7 @@ class HardEnsemble:
             value = getattr(self, entry.name)
             content[entry.name] = value.tolist() if isinstance(value, np.ndarray) else value
         content["threshold"] = [None if np.isnan(t) else t for t in self.threshold.tolist()]
-        content["classes"] = None if self.classes is None else [_plain(label) for label in self.classes]
+        content["classes"] = None if self.classes is None else list(self.classes)
         content["outputs"] = list(self.outputs)
         return content
 
@@ -237,7 +250,7 @@ class HardEnsemble:
         filled["columns"] = tuple(Column.from_dict(column) for column in content["columns"])
         filled["threshold"] = [np.nan if t is None else t for t in content["threshold"]]
         width = max((len(row) for row in content["levels_left"]), default=0)
-        filled["levels_left"] = np.array(content["levels_left"], bool).reshape(-1, width)
+        filled["levels_left"] = np.array(content["levels_left"], bool).reshape(len(content["levels_left"]), width)
         filled["values"] = np.array(content["values"], float).reshape(-1, len(content["outputs"]))
         return cls(**filled)
 
@@ -252,7 +265,7 @@ class HardEnsemble:
             "columns": [column.to_dict() for column in self.columns],
             "outputs": list(self.outputs),
             "link": self.link,
-            "classes": None if self.classes is None else [_plain(label) for label in self.classes],
+            "classes": None if self.classes is None else list(self.classes),
         }
         arrays = {name: getattr(self, name) for name in _DTYPES}
         return save_artifact(path, kind=KIND, version=VERSION, fields=content, arrays=arrays, extras=extras)
@@ -267,7 +280,7 @@ class HardEnsemble:
         """
         content, arrays = load_artifact(path, kind=KIND, version=VERSION)
         content["columns"] = tuple(Column.from_dict(column) for column in content["columns"])
-        return cls(**content, **arrays)
+        return cls(**{**content, **arrays})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, HardEnsemble) and self.to_dict() == other.to_dict()

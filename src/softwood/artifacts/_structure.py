@@ -37,6 +37,8 @@ def check_structure(model: HardEnsemble) -> None:
         child = getattr(model, name)[inner]
         _demand(_within(child, nodes) and (child > index[inner]).all(), f"{name} does not point forward", child)
     _demand(_within(model.leaf[~inner], leaves), "a leaf has no row in values", model.leaf[~inner])
+    named = np.bincount(np.concatenate([model.roots, model.left[inner], model.right[inner]]), minlength=nodes)
+    _demand((named == 1).all(), "a node is no root and no child, or more than one", np.flatnonzero(named != 1))
     _check_tests(model, inner)
     _check_classes(model, outputs)
 
@@ -59,6 +61,8 @@ def _check_classes(model: HardEnsemble, outputs: int) -> None:
     _demand(model.link != "identity", "classes need a link other than identity", model.link)
     _demand(model.link != "sigmoid" or outputs == 1, "the sigmoid link has one output", outputs)
     _demand(len(model.classes) == expected, f"{outputs} outputs need {expected} classes", len(model.classes))
+    _demand(len({type(label) for label in model.classes}) == 1, "classes are of several types", model.classes)
+    _demand(len(set(model.classes)) == expected, "classes are repeated", model.classes)
 
 
 def _within(index: np.ndarray, size: int) -> bool:
