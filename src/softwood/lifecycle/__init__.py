@@ -1,1 +1,39 @@
+"""Lifecycle: the verbs through which every soft decision goes.
 
+``soften`` makes a discrete thing trainable, ``calibrate`` sets its temperatures in units of the data, ``train``
+runs any learner with seeds, stopping, checkpoints and resume, ``Annealer`` cools a model as its gap allows,
+``harden`` makes it discrete again, and ``certify`` says how far what ships and what was trained disagree.
+"""
+
+from softwood.lifecycle._anneal import Annealer, measure_gap
+from softwood.lifecycle._calibrate import calibrate
+from softwood.lifecycle._certificate import Bound, Certificate
+from softwood.lifecycle._certify import certify
+from softwood.lifecycle._harden import HardenResult, HardenStep, harden
+from softwood.lifecycle._intervals import Estimate, clopper_pearson
+from softwood.lifecycle._progress import TrainProgress
+from softwood.lifecycle._soften import soften
+from softwood.lifecycle._state import flatten_state, unflatten_state
+from softwood.lifecycle._train import Learner, TrainResult, TrainState, train
+
+__all__ = [
+    "Annealer",
+    "Bound",
+    "Certificate",
+    "Estimate",
+    "HardenResult",
+    "HardenStep",
+    "Learner",
+    "TrainProgress",
+    "TrainResult",
+    "TrainState",
+    "calibrate",
+    "certify",
+    "clopper_pearson",
+    "flatten_state",
+    "harden",
+    "measure_gap",
+    "soften",
+    "train",
+    "unflatten_state",
+]

@@ -1,0 +1,189 @@
+"""The certificate: a record of what ships and how far it is from what was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from softwood.core import InputError, capability
+from softwood.lifecycle._intervals import Estimate
+
+_FORMAT, _VERSION = "softwood-certificate", 1
+_ALLOWED_LOSS = 0.01  # of the soft model's loss
+_RELATIVE, _ABSOLUTE = 1e-6, 1e-12  # what a float32 forward pass may differ by
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The provable worst case of ``|soft - plain rounding|`` over the rows, and whether it held.
+
+    Args:
+        largest: the largest of the rows' bounds, in units of the output.
+        mean: their mean.
+        share_zero: share of rows on which the two provably agree.
+        holds: no measured difference was larger than its row's bound.
+        about_shipped: what ships answers as the plain rounding does on all rows, so the bound is about it too.
+
+    Example:
+        >>> Bound(0.5, 0.01, 0.9, True, True).holds
+        True
+    """
+
+    largest: float
+    mean: float
+    share_zero: float
+    holds: bool
+    about_shipped: bool
+
+
+@capability("artefact", exports=("json",), cost="O(1), and O(flips stored)")
+@dataclass(frozen=True)
+class Certificate:
+    """What ships, where it was measured, how far it is from what was trained, and what this does not cover.
+
+    Args:
+        ships: what ships.
+        rows: which rows it was measured on.
+        n: how many.
+        loss: name of the loss.
+        loss_shipped: its mean over the rows, for what ships.
+        loss_soft: for the relaxed model; None where there is none.
+        loss_rounded: for its plain rounding; None where there is none.
+        agreement: share of rows on which what ships and the soft model agree, with its exact interval.
+        agreement_means: what "agree" means here.
+        flips: rows on which they do not, the first 1000.
+        n_flips: how many there are.
+        worst_row: the row with the largest difference of outputs.
+        worst_difference: that difference.
+        in_band: share of rows inside the soft band, on which the relaxed answer is no clean decision.
+        bound: the provable worst case, where there is one.
+        score_name: ``"accuracy"`` (rows counted once), ``"R2"``, or None.
+        score: its value for what ships, with interval.
+        level: confidence of the intervals.
+        not_covered: what the certificate says nothing about.
+
+    Example:
+        >>> certificate = Certificate("a tree", "the test rows", 50, "log_loss", 0.2)
+        >>> certificate.passed
+        True
+        >>> Certificate.from_dict(certificate.to_dict()) == certificate
+        True
+    """
+
+    ships: str
+    rows: str
+    n: int
+    loss: str
+    loss_shipped: float
+    loss_soft: float | None = None
+    loss_rounded: float | None = None
+    agreement: Estimate | None = None
+    agreement_means: str | None = None
+    flips: tuple[int, ...] = ()
+    n_flips: int = 0
+    worst_row: int | None = None
+    worst_difference: float | None = None
+    in_band: float | None = None
+    bound: Bound | None = None
+    score_name: str | None = None
+    score: Estimate | None = None
+    level: float = 0.95
+    not_covered: tuple[str, ...] = ()
+
+    @property
+    def gap(self) -> float | None:
+        """Relaxed-forward loss minus the loss of what ships; None where there is no soft model."""
+        return None if self.loss_soft is None else self.loss_soft - self.loss_shipped
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Which of the rules are broken.
+
+        What ships may lose nothing against plain rounding and 1 % against the soft model, each up to rounding of
+        float32, and no difference may be larger than its provable bound. A rule without its model does not apply.
+        """
+        found = []
+        if self.loss_rounded is not None and self.loss_shipped > self.loss_rounded + _slack(self.loss_rounded):
+            found.append("what ships has a larger loss than plain rounding")
+        if self.loss_soft is not None:
+            allowed = self.loss_soft + _ALLOWED_LOSS * abs(self.loss_soft) + _slack(self.loss_soft)
+            if self.loss_shipped > allowed:
+                found.append("what ships has a loss more than 1 % above that of the soft model")
+        if self.bound is not None and not self.bound.holds:
+            found.append("a difference is larger than its provable bound")
+        return tuple(found)
+
+    @property
+    def passed(self) -> bool:
+        """Is no rule broken? See ``failures``."""
+        return not self.failures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON content without NaN.
+
+        Example:
+            >>> Certificate("a tree", "the test rows", 50, "squared", 0.2).to_dict()["n"]
+            50
+        """
+        content = asdict(self)
+        content["flips"], content["not_covered"] = list(self.flips), list(self.not_covered)
+        return {"format": _FORMAT, "version": _VERSION, "passed": self.passed, "gap": self.gap, **content}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Certificate:
+        """Read what ``to_dict`` gave.
+
+        Args:
+            content: the JSON content.
+
+        Raises:
+            InputError: it is no certificate, or a newer Softwood wrote it.
+
+        Example:
+            See the class.
+        """
+        names = {field.name for field in fields(cls)}
+        is_ours = isinstance(content, Mapping) and content.get("format") == _FORMAT
+        if not is_ours or content.get("version") != _VERSION or not names <= set(content):
+            raise InputError(
+                "this is no certificate that this Softwood reads",
+                got=sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__,
+                allowed=f"what Certificate.to_dict() gives, version {_VERSION}",
+                fix="certify again, or upgrade softwood",
+            )
+        values = {name: content[name] for name in names}
+        for name, kind in (("agreement", Estimate), ("score", Estimate), ("bound", Bound)):
+            values[name] = None if values[name] is None else kind(**values[name])
+        values["flips"], values["not_covered"] = tuple(values["flips"]), tuple(values["not_covered"])
+        return cls(**values)
+
+    def __str__(self) -> str:
+        lines = [f"What ships: {self.ships}", f"Measured on: {self.rows} ({self.n} rows)", "Does not cover:"]
+        lines += [f"  - {text}" for text in self.not_covered]
+        losses = [f"what ships {self.loss_shipped:.6g}"]
+        if self.loss_rounded is not None:
+            losses.append(f"plain rounding {self.loss_rounded:.6g}")
+        if self.loss_soft is not None:
+            losses.append(f"soft {self.loss_soft:.6g} (gap, soft minus what ships: {self.gap:+.3g})")
+        lines.append(f"Loss ({self.loss}): {', '.join(losses)}")
+        if self.score is not None:
+            lines.append(f"{self.score_name}: {self.score} at {self.level:.3g} confidence")
+        if self.agreement is not None:
+            lines.append(f"Agreement with the soft model: {self.agreement} ({self.agreement_means})")
+            flips = "none" if not self.n_flips else f"{self.n_flips}, first row {self.flips[0]}"
+            lines.append(f"Flips: {flips}. Largest difference: {self.worst_difference:.4g}, row {self.worst_row}")
+        if self.in_band is not None:
+            lines.append(f"Inside the soft band: {self.in_band:.1%} of rows")
+        if self.bound is not None:
+            about = "what ships" if self.bound.about_shipped else "the plain rounding, not what ships"
+            lines.append(
+                f"Provable difference from soft (of {about}): at most {self.bound.largest:.4g}, mean "
+                f"{self.bound.mean:.4g}, zero on {self.bound.share_zero:.1%} of rows"
+            )
+        lines.append("Passed" if self.passed else f"NOT passed: {'; '.join(self.failures)}")
+        return "\n".join(lines)
+
+
+def _slack(loss: float) -> float:
+    return _RELATIVE * abs(loss) + _ABSOLUTE
