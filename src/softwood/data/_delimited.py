@@ -110,12 +110,12 @@ def parse(
 def _read(
     content: bytes, name: str, delimiter: str, names: list[str], as_text: Collection[str], only: list[str] | None = None
 ) -> pd.DataFrame:
+    text_columns = set(as_text) & set(names)
     try:
         return pd.read_csv(
             io.BytesIO(content), sep=delimiter, names=names, header=0, index_col=False, usecols=only,
-            dtype=dict.fromkeys([column for column in as_text if column in names], str), na_values=_NA_VALUES, keep_default_na=False,
-            skipinitialspace=True, low_memory=False, encoding="utf-8",
-            **_EXACT,
+            dtype=dict.fromkeys(text_columns, str), na_values=_NA_VALUES, keep_default_na=False,
+            skipinitialspace=True, low_memory=False, encoding="utf-8", **_EXACT,
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as error:
         raise InputError(
