@@ -87,7 +87,7 @@ class HardEnsemble:
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
-            array: np.ndarray = np.ascontiguousarray(getattr(self, name), dtype=dtype)
+            array = np.array(getattr(self, name), dtype=dtype, order="C")  # a copy: the caller's stays writable
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         for name in ("columns", "outputs", "classes"):

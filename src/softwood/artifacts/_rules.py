@@ -29,7 +29,7 @@ def rules(model: HardEnsemble) -> str:
     for number, root in enumerate(model.roots[:_MOST_TREES]):
         if model.n_trees > 1:
             lines.append(f"tree {number}:")
-        _describe_node(model, int(root), "", lines)
+        _describe_tree(model, int(root), lines)
     if model.n_trees > _MOST_TREES:
         lines.append(f"... and {model.n_trees - _MOST_TREES} more trees")
     return "\n".join(lines)
@@ -43,14 +43,18 @@ def _answer(model: HardEnsemble) -> str:
     return f"answer: one of {names} (leaves hold {scale})"
 
 
-def _describe_node(model: HardEnsemble, node: int, indent: str, lines: list[str]) -> None:
-    if model.feature[node] < 0:
-        lines.append(f"{indent}-> {describe_leaf(model, int(model.leaf[node]))}")
-        return
-    lines.append(f"{indent}if {describe_test(model, node)}:")
-    _describe_node(model, int(model.left[node]), indent + "  ", lines)
-    lines.append(f"{indent}else:")
-    _describe_node(model, int(model.right[node]), indent + "  ", lines)
+def _describe_tree(model: HardEnsemble, root: int, lines: list[str]) -> None:
+    waiting: list[tuple[int, int, str]] = [(root, 0, "")]  # a list instead of recursion: trees may be deep
+    while waiting:
+        node, level, before = waiting.pop()
+        lines += [before] if before else []
+        indent = "  " * level
+        if model.feature[node] < 0:
+            lines.append(f"{indent}-> {describe_leaf(model, int(model.leaf[node]))}")
+            continue
+        lines.append(f"{indent}if {describe_test(model, node)}:")
+        waiting.append((int(model.right[node]), level + 1, f"{indent}else:"))
+        waiting.append((int(model.left[node]), level + 1, ""))
 
 
 def describe_leaf(model: HardEnsemble, leaf: int) -> str:

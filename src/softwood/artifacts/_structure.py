@@ -30,6 +30,8 @@ def check_structure(model: HardEnsemble) -> None:
     _demand(model.base.shape == (outputs,), "base is not [outputs]", model.base.shape)
     _demand(model.levels_left.ndim == 2, "levels_left is not two-dimensional", model.levels_left.shape)
     _demand(outputs > 0 and np.isfinite(model.values).all() and np.isfinite(model.base).all(), "values", "NaN or inf")
+    _demand(np.isfinite(model.counts).all() and (model.counts >= 0).all(), "counts", "NaN, inf or negative")
+    _demand(not np.isinf(model.threshold).any(), "a threshold is not finite", "inf")
     _demand((model.feature < len(model.columns)).all(), "feature names a column that is not there", "too large")
     _demand(_within(model.roots, nodes), "a root is no node", model.roots)
     index = np.arange(nodes)
