@@ -119,8 +119,9 @@ def _repeated(found: Sequence[Any], wanted: set[str]) -> InputError:
 
 def _absent(missing: list[str], present: Sequence[Any]) -> InputError:
     known = [str(name) for name in present]
-    near = {name: difflib.get_close_matches(name, known, n=1) for name in missing[:10]}
-    hints = [f"did you mean {match[0]!r} for {name!r}?" for name, match in near.items() if match]
+    lowered = {name.lower(): name for name in known}
+    near = {name: difflib.get_close_matches(name.lower(), lowered, n=1) for name in missing[:10]}
+    hints = [f"did you mean {lowered[match[0]]!r} for {name!r}?" for name, match in near.items() if match]
     return InputError(
         f"the table lacks {len(missing)} of the model's columns",
         got=f"no {', '.join(map(repr, missing[:10]))}" + (" ..." if len(missing) > 10 else ""),

@@ -44,17 +44,18 @@ def describe(frame: Any, target: str | Target | None = None, *, leave_out: Colle
     """Find the kind of every column.
 
     number: any numbers, also few-valued ones, and text that is numbers ("1.5", but not codes like "00501").
-    boolean: True/False, the numbers 0 and 1, or two texts such as yes/no, t/f, true/false.
+    boolean: True/False, the numbers 0 and 1, or two texts: true/false, t/f, yes/no, y/n, 1/0.
     category: pandas categories (ordered ones keep their order) and text of at most 20 levels, or of at most 1000
     levels with at least 5 rows each on average; levels are sorted.
     date: pandas datetimes, and text in which every value is 2024-03-05, 2024/03/05 or 05.03.2024, with or without
     a time; it becomes its parts that vary, numbers named "sold.year", "sold.month", "sold.day", "sold.weekday",
     "sold.hour", which ``encode_table`` makes from the column "sold".
 
-    Left out, with a reason: columns where all is missing or all is the same; lists; row counters (each
-    whole number from 0 or 1 once, 20 rows or more) and distinct whole numbers under a name such as "id" or "customerId";
-    UUIDs; text of more than ten values of which over 90 % of the rows have their own; free text; more levels than
-    above; complex numbers. A value that is constant but sometimes missing is kept: missing may mean something.
+    Left out, with a reason: columns where all is missing or all is the same; lists; row counters (each whole
+    number from 0 or 1 once, 20 rows or more) and distinct whole numbers under a name such as "id" or
+    "customerId"; UUIDs; text of more than ten values of which over 90 % of the rows have their own; free text;
+    more levels than above; complex numbers. A value that is constant but sometimes missing is kept: missing may
+    mean something.
 
     Args:
         frame: n rows, anything that ``read_table`` accepts.

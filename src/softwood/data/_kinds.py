@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from softwood.artifacts._columns import FALSE_TEXTS, TRUE_TEXTS, Column, encode_table
+from softwood.artifacts._columns import Column, encode_table
 from softwood.artifacts._dates import DATE_PARTS, split_dates, stamp_parts
 from softwood.artifacts._values import (
     ALWAYS_MISSING,
@@ -26,6 +26,7 @@ ROWS_PER_LEVEL = 5  # needed beyond FEW_LEVELS
 UNIQUE_SHARE = 0.9  # share of distinct values from which more than ten texts are an identifier
 _TEXT_LENGTH = 25  # mean length from which texts with blanks are called free text
 
+_BOOLEAN_PAIRS = ({"true", "false"}, {"t", "f"}, {"yes", "no"}, {"y", "n"}, {"1", "0"}, {"1.0", "0.0"})
 _UUID = r"\{?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\}?"
 _ID_NAME = re.compile(
     r"(?:^|[_\W])(?:id|uuid|guid|nr|key|rownum|row_names)$|^(?:index|idx|no|row|column_1|unnamed.*)$", re.IGNORECASE
@@ -123,7 +124,7 @@ def _of_texts(name: str, values: pd.Series) -> Finding:
         levels = np.array([level for level in declared if level in present], dtype=object)
         return _of_levels(name, levels, rows, codes, distinct, ordered=bool(values.cat.ordered))
     lowered = {level.strip().lower() for level in levels}
-    if len(lowered) == 2 and lowered & TRUE_TEXTS and lowered & FALSE_TEXTS and lowered <= TRUE_TEXTS | FALSE_TEXTS:
+    if lowered in _BOOLEAN_PAIRS:
         return Finding((Column(name, "boolean"),))
     if _are_numbers(levels):
         return Finding((Column(name, "number"),))

@@ -66,7 +66,7 @@ def read_table(
             x0, x1, ...), which pass through with their values as they are.
         delimiter: one character, or None to detect it.
         encoding: Python's name for it, or None to detect it.
-        decimal: ``"."`` or ``","``, or None to detect it.
+        decimal: ``"."`` or ``","`` where a number can be read both ways, or None to detect it.
         columns: columns of the model that the table is for; its categories are then read as text, so that
             "1.0" stays the level that it was in training.
 
@@ -115,8 +115,10 @@ def _read_text(
     floats = [column for column in frame.columns if frame[column].dtype.kind == "f"]
     if sign == "," and floats:
         # 1.234 was read as a bit more than one, but elsewhere the file writes decimal commas
-        frame, _ = parse(content, name, delimiter, as_text=as_text.union(floats))
-        cleaned, clean_notes, sign = _clean(frame, ",", as_text)
+        reread, _ = parse(content, name, delimiter, as_text=as_text.union(floats))
+        cleaned, clean_notes, sign = _clean(reread, ",", as_text)
+        lost = [column for column in floats if cleaned[column].dtype == object]  # such as "inf"
+        cleaned = cleaned.assign(**{column: frame[column] for column in lost})
     found = f"{len(cleaned)} rows x {cleaned.shape[1]} columns, {DELIMITER_NAMES.get(delimiter, repr(delimiter))}"
     notes = [f"{found}-delimited, encoding {encoding}", *notes, *clean_notes]
     return Table(cleaned, tuple(notes), delimiter, encoding, sign)
@@ -138,7 +140,7 @@ def _clean(
     columns = {}
     for column in frame.columns:
         read = numbers.get(column)
-        if read is not None and (decimal is None or decimal in read.decimals):
+        if read is not None:
             own = sign if sign in read.decimals else read.decimals[0]
             columns[column] = pd.Series(to_numbers(read, own), index=frame.index)
             notes += _number_notes(column, read, own)
