@@ -44,7 +44,7 @@ def test_all_soft_modules_are_cooled_in_place_and_the_rest_is_left_alone():
     assert torch.equal(model[1].weight, weight)
 
 
-@pytest.mark.parametrize("gap", [0.005, -0.005, 0.0, torch.tensor(-0.001)])
+@pytest.mark.parametrize("gap", [0.005, -0.005, 0.0, torch.tensor(-0.001, requires_grad=True)])
 def test_a_small_gap_of_either_sign_ends_the_cooling(gap):
     model = two_steps()
     annealer = Annealer(model)

@@ -215,7 +215,7 @@ def test_the_sizes_of_all_modules_count():
 @pytest.mark.parametrize("data", [None, (X, X)])
 def test_what_cannot_fit_is_refused(data):
     model = SoftAdd([Add(0, size=6)], plain=Add(0, size=9))
-    with pytest.raises(InputError, match="larger than its budget: got . units; allowed: at most 5 units"):
+    with pytest.raises(InputError, match=r"larger than its budget: got . units; allowed: at most 5 units"):
         harden(model, data, None if data is None else mse, budget=5)
 
 

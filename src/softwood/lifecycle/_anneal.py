@@ -137,7 +137,7 @@ class Annealer:
         """
         if self._scheduled:
             return self._cool()
-        size = abs(check_number("gap", float(gap) if isinstance(gap, Tensor) else gap))
+        size = abs(check_number("gap", float(gap.detach()) if isinstance(gap, Tensor) else gap))
         if size <= self.target_gap:
             return True
         if size > self._gap_before + self.tolerance and self._held < self.patience:

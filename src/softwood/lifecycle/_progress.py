@@ -53,5 +53,5 @@ def _bar() -> Iterator[Reporter]:
 
     text = TextColumn("{task.completed:.0f}/{task.total:.0f} steps, best {task.fields[best]:.5g}")
     with Progress(BarColumn(), text, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task("train", total=None, best=float("inf"))
-        yield lambda now: bar.update(task, completed=now.step, total=now.total, best=now.best)
+        task = bar.add_task("train", total=1, best=float("inf"), visible=False)  # until there is something to show
+        yield lambda now: bar.update(task, completed=now.step, total=now.total, best=now.best, visible=True)

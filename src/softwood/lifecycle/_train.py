@@ -54,8 +54,8 @@ class Learner(Protocol):
         (2.0, 1.0)
     """
 
-    def step(self, state: TrainState) -> float:
-        """Train one step and return the metric of the state that it leaves; lower is better."""
+    def step(self, state: TrainState) -> float | torch.Tensor:
+        """Train one step and return the metric of the state that it leaves; a scalar, lower is better."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that later steps depend on, as ``flatten_state`` takes it."""
@@ -179,7 +179,7 @@ def train(
         stopped = None
         try:
             while (stopped := _reason(run, total, patience, clock() - begun >= limit)) is None:
-                metric = float(learner.step(TrainState(len(run.history), total, generator)))
+                metric = _number(learner.step(TrainState(len(run.history), total, generator)))
                 _record(run, metric, min_improvement, learner)
                 now = clock()
                 run.seconds = before + now - begun
@@ -200,6 +200,10 @@ def _seed(random_state: int | torch.Generator) -> int:
     if isinstance(random_state, torch.Generator):
         return int(torch.randint(2**62, (), generator=random_state, device=random_state.device))
     return int(check_number("random_state", random_state, low=0, high=2**63 - 1, integer=True))
+
+
+def _number(metric: float | torch.Tensor) -> float:
+    return float(metric.detach() if isinstance(metric, torch.Tensor) else metric)
 
 
 def _reason(run: _Run, total: int, patience: int | None, out_of_time: bool) -> str | None:
