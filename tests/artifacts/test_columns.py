@@ -85,7 +85,7 @@ def test_what_is_no_number_is_refused_with_its_row(values, said):
 
 
 def test_infinity_is_refused_in_a_plain_array_too():
-    with pytest.raises(InputError, match="'n'.*got inf in row 2"):
+    with pytest.raises(InputError, match=r"'n'.*got inf in row 2"):
         encode_table([NUMBER], np.array([[0.0], [1.0], [math.inf]]))
 
 
@@ -95,7 +95,7 @@ def test_booleans():
     assert_array_equal(one(FLAG, ["true", "False", "YES", "no", "t", "F", "y", "N", "1", "0", ""]),
                        [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, NAN])
     for bad in ("maybe", 2, "2", -1.5):
-        with pytest.raises(InputError, match="'b' holds what is no boolean.*row 1"):
+        with pytest.raises(InputError, match=r"'b' holds what is no boolean.*row 1"):
             one(FLAG, [True, bad])
 
 

@@ -126,7 +126,7 @@ def test_the_thresholds_from_the_other_side():
 
 
 def test_nothing_usable_is_an_error_with_the_reasons():
-    with pytest.raises(InputError, match="a: constant.*b: all its values"):
+    with pytest.raises(InputError, match=r"a: constant.*b: all its values"):
         describe({"a": [1, 1], "b": [None, None]})
 
 

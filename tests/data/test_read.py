@@ -280,5 +280,5 @@ def test_bad_options(read, bad):
 
 @pytest.mark.parametrize("table", [pd.DataFrame(), pd.DataFrame({"a": []}), {}, np.empty((0, 2))])
 def test_frames_without_rows_or_columns(table):
-    with pytest.raises(InputError, match="no rows|no columns|needs columns"):
+    with pytest.raises(InputError, match=r"no rows|no columns|needs columns"):
         read_table(table)

@@ -65,7 +65,7 @@ def _reader(table: Any, names: list[str]) -> tuple[Sequence[Any], Callable[[str]
     if isinstance(table, pd.DataFrame):
         found = _only_once([str(label) for label in table.columns], names)
         labels = dict(zip(found, table.columns, strict=True))  # pandas also names columns 0, 1, 2
-        return found, lambda name: table[labels[name]].reset_index(drop=True)
+        return found, lambda name: pd.Series(table[labels[name]]).reset_index(drop=True)
     return _by_position(table, names)
 
 
