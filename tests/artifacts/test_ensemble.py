@@ -132,6 +132,16 @@ def test_extreme_logits_saturate_without_a_warning():
     assert model.predict(table).tolist() == ["no", "yes", "no", "yes"]  # by the logit: 1e-300 is above 0
 
 
+def test_softmax_of_extreme_logits():
+    leaves = [[2000.0, -2000.0], [-2000.0, -2000.0], [-5.0, 5.0], [1e5, 0.0]]
+    model = small(link="softmax", outputs=("no", "yes"), values=leaves, base=[0.0, 0.0])
+    table = {"age": [0, 99, 0, 0], "member": [0, 0, 1, 1], "city": ["Ulm", "Ulm", "Ulm", "Kiel"]}
+    share = 1 / (1 + np.exp(10.0))
+    expected = [[1, 0], [0.5, 0.5], [share, 1 - share], [1, 0]]
+    np.testing.assert_allclose(model.predict_proba(table), expected, rtol=1e-12, atol=0)
+    assert model.predict(table).tolist() == ["no", "no", "yes", "no"]
+
+
 # ------------------------------------------------------------------ identity
 @settings(max_examples=25)
 @given(seed=SEEDS, number=st.integers(0, 6))

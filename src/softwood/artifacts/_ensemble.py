@@ -87,7 +87,8 @@ class HardEnsemble:
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
-            array = np.array(getattr(self, name), dtype=dtype, order="C")  # a copy: the caller's stays writable
+            # a copy: the caller's array stays the caller's, and writable
+            array: np.ndarray = np.array(getattr(self, name), dtype=dtype, order="C")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         for name in ("columns", "outputs", "classes"):
