@@ -152,6 +152,7 @@ def test_an_ambiguous_number_follows_the_other_columns(read):
     same(read("a;b\n1.234;0,5\n5.678;1,5\n").frame, {"a": [1234.0, 5678.0], "b": [0.5, 1.5]})
     same(read("a;b\n1.234;0,5\n5.6;1,5\n").frame, {"a": [1.234, 5.6], "b": [0.5, 1.5]})
     same(read("a;b\n1,234;x\n").frame, {"a": [1234.0], "b": ["x"]})
+    same(read("a;b\n1.5;0,5\ninf;1,5\n").frame, {"a": [1.5, np.inf], "b": [0.5, 1.5]})
     same(read("a;b\n1,234;x\n", decimal=",").frame, {"a": [1.234], "b": ["x"]})
 
 
@@ -171,7 +172,7 @@ def test_what_was_detected_is_noted(read):
 
 
 def test_missing_markers(read):
-    table = read('a,b\nx,1\nNA,n/a\n"N/A",NaN\nnull,NULL\n?,<NA>\n nan ,\nnone,2\n-,3\n.,4\n')
+    table = read('a,b\nx,1\nNA,n/a\n"N/A",NaN\nnull,NULL\n?,<NA>\n nan ,\nNone,2\n-,3\n.,4\n')
     assert table.frame["a"].isna().tolist() == [False, *[True] * 5, *[False] * 3]
     assert table.frame["b"].isna().tolist() == [False, *[True] * 5, *[False] * 3]
 
