@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,6 +203,21 @@ def test_a_write_that_fails_leaves_the_old_artefact_and_no_rest(saved, monkeypat
         save_artifact(saved, kind="demo", version=2, fields={"a": "new"}, arrays={})
     assert load(saved)[0] == FIELDS
     assert names_beside(saved) == ["model"]
+
+
+def test_a_second_rename_that_fails_puts_the_old_artefact_back(saved, monkeypatch):
+    rename = Path.replace
+
+    def fail_into_place(self, target):
+        if self.suffix == ".tmp":
+            raise OSError("no such device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_into_place)
+    with pytest.raises(OSError, match="no such device"):
+        save_artifact(saved, kind="demo", version=2, fields={"a": "new"}, arrays={})
+    assert names_beside(saved) == ["model"]
+    assert load(saved)[0] == FIELDS
 
 
 def test_a_writer_killed_between_its_two_renames_leaves_the_old_artefact_readable(saved):

@@ -176,6 +176,8 @@ def test_several_targets_are_averaged():
     y = np.arange(12.0).reshape(6, 2)
     certificate = certify(lambda x: x + np.array([1.0, 3.0]), None, (y, y), loss="squared")
     assert certificate.loss_shipped == 5.0
+    certificate = certify(lambda x: x + np.array([0.0, 3.0]), lambda x: x, (y, y), loss="squared")
+    assert certificate.worst_difference == 3.0
 
 
 def test_a_constant_target_has_no_score():
