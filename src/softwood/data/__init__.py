@@ -5,8 +5,9 @@ each column and leaves out, with a reason, what no tree can use; ``read_target``
 predicted. None of them ends a fit because of a column that it cannot use; all of them name what they did.
 """
 
+from softwood.data._codec import LARGEST, Feature, QuantileCodec
 from softwood.data._describe import Description, describe
 from softwood.data._read import Table, read_table
 from softwood.data._target import Target, read_target
 
-__all__ = ["Description", "Table", "Target", "describe", "read_table", "read_target"]
+__all__ = ["LARGEST", "Description", "Feature", "QuantileCodec", "Table", "Target", "describe", "read_table", "read_target"]

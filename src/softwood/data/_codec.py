@@ -132,6 +132,8 @@ class QuantileCodec:
     def threshold_of(self, feature: int, cut: int) -> float:
         """Return t such that ``code <= cut`` and ``x <= t`` say the same of a number that is not missing."""
         cuts = self.features[feature].cuts
+        if cut < 0:
+            return -LARGEST
         return float(cuts[cut]) if cut < len(cuts) else LARGEST
 
     def levels_left(self, feature: int, cut: int) -> np.ndarray:
@@ -141,7 +143,8 @@ class QuantileCodec:
 
     def cut_of(self, feature: int, rank: float) -> int:
         """Return the cut whose two neighbouring bins lie on the two sides of ``rank``, in [0, bins - 2] or, where
-        the feature has one bin (present or missing), 0."""
+        the feature has one bin (present or missing), 0.
+        """
         ranks = self.features[feature].ranks
         return int(np.clip(np.searchsorted(ranks, rank, side="right") - 1, 0, max(len(ranks) - 2, 0)))
 

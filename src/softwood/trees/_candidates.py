@@ -1,0 +1,213 @@
+"""The candidates for one tree: CART, kicks with node polish, and gradient restarts with node polish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softwood.kernels import tree_cost
+from softwood.lifecycle import HardenResult
+from softwood.trees._coded_tree import CodedTree, Hardening
+from softwood.trees._dense_tree import DenseTree, grown, polished
+from softwood.trees._gradient import BATCH, Batch, anneal_copies, hardened, make_batch, train_restarts
+from softwood.trees._rows import Group
+
+SMOOTHING = 1.0  # pseudo-rows at the prior while a class tree is searched
+_LEAST = (1.0, 5.0, 20.0)  # rows in a leaf, for CART
+_LEAST_POLISHED = (5.0, 30.0)  # and for trees that are optimised harder, and so over-fit more easily
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a tree is searched.
+
+    Args:
+        search: ``"cart"``, ``"kicks"`` or ``"gradient"``.
+        criterion: ``"gini"``, ``"entropy"`` or ``"squared"``.
+        min_leaf: least weight on each side of a split.
+    """
+
+    search: str
+    criterion: str
+    min_leaf: float
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is tried. ``scaled`` by the learner's ``effort``.
+
+    Args:
+        kicks: random kicks of each tree.
+        restarts: soft trees trained side by side for each group.
+        epochs: passes over the rows.
+        most_steps: at most this many steps of Adam.
+        survivors: restarts that are polished.
+    """
+
+    kicks: int = 40
+    restarts: int = 12
+    epochs: int = 60
+    most_steps: int = 600
+    survivors: int = 6
+
+    def scaled(self, effort: float) -> Effort:
+        """Return the same with every count multiplied, at least one each."""
+        return Effort(*(max(1, round(effort * count)) for count in vars(self).values()))
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One tree for each group, group 0 being all rows.
+
+    Args:
+        setting: how they were found.
+        trees: one for each group.
+        soft: the annealed soft parent of group 0's tree, or None where there is none.
+        steps: the record of hardening it, or None.
+    """
+
+    setting: Setting
+    trees: list[DenseTree]
+    soft: CodedTree | None = None
+    steps: HardenResult | None = field(default=None, repr=False)
+
+
+def cart_candidates(groups: Sequence[Group], depth: int, least: float, jobs: int) -> list[Candidate]:
+    """Return greedily grown trees for each criterion and each least number of rows in a leaf.
+
+    Args:
+        groups: G groups.
+        depth: D.
+        least: the user's ``min_samples_leaf``.
+        jobs: threads.
+    """
+    criteria = ("gini", "entropy") if groups[0].rows.is_classification else ("squared",)
+    settings = [Setting("cart", c, m) for c in criteria for m in _at_least(_LEAST, least)]
+
+    def fit(setting: Setting, group: Group) -> DenseTree:
+        return grown(group.problem(setting.criterion, setting.min_leaf, 0.0), depth)
+
+    return [Candidate(setting, _each(groups, jobs, _partial(fit, setting))) for setting in settings]
+
+
+def kick_candidates(
+    groups: Sequence[Group], depth: int, least: float, jobs: int, effort: Effort, seed: int
+) -> list[Candidate]:
+    """Return greedily grown trees that were polished and kicked, for each least number of rows in a leaf.
+
+    Args:
+        groups: G groups.
+        depth: D.
+        least: the user's ``min_samples_leaf``.
+        jobs: threads.
+        effort: how much is tried.
+        seed: of the kicks.
+    """
+
+    def fit(setting: Setting, group: Group) -> DenseTree:
+        data = _problem(group, setting)
+        return polished(grown(data, depth), data, np.random.default_rng(seed), effort.kicks)
+
+    settings = [Setting("kicks", _criterion(groups[0]), m) for m in _at_least(_LEAST_POLISHED, least)]
+    return [Candidate(setting, _each(groups, jobs, _partial(fit, setting))) for setting in settings]
+
+
+def gradient_candidates(
+    groups: Sequence[Group],
+    depth: int,
+    least: float,
+    jobs: int,
+    effort: Effort,
+    seed: int,
+    *,
+    time_limit: float | None = None,
+    checkpoint: Path | None = None,
+    progress: Any = None,
+) -> list[Candidate]:
+    """Return trees found by gradient: restarts, hardened, polished and kicked; soft copies of the best, annealed
+    as their gap allows and hardened again.
+
+    Args:
+        groups: G groups.
+        depth: D.
+        least: the user's ``min_samples_leaf``.
+        jobs: threads.
+        effort: how much is tried.
+        seed: of starts, row order and kicks.
+        time_limit: seconds for the restarts, or None.
+        checkpoint: directory under which training keeps its checkpoints, or None.
+        progress: as in ``lifecycle.train``.
+    """
+    batch = make_batch(groups, np.random.default_rng(seed))
+    steps = min(effort.epochs * -(-batch.x.shape[1] // BATCH), effort.most_steps)
+    started = train_restarts(
+        groups, batch, depth=depth, restarts=_restarts_that_fit(effort.restarts, depth), steps=steps, seed=seed,
+        time_limit=time_limit, checkpoint=checkpoint and checkpoint / "restarts", progress=progress,
+    )  # fmt: skip
+    starts = dict(zip(map(id, groups), started, strict=True))
+
+    def fit(setting: Setting, group: Group) -> DenseTree:
+        data = _problem(group, setting)
+        fresh = sorted(starts[id(group)], key=_cost_on(data))[: effort.survivors]
+        best = min((polished(tree, data) for tree in fresh), key=_cost_on(data))
+        return polished(best, data, np.random.default_rng(seed), effort.kicks)
+
+    result = []
+    for setting in [Setting("gradient", _criterion(groups[0]), m) for m in _at_least(_LEAST_POLISHED, least)]:
+        trees = _each(groups, jobs, _partial(fit, setting))
+        result.append(_annealed(groups, setting, trees, batch, max(steps // 4, 20), seed, checkpoint, progress))
+    return result
+
+
+def _annealed(
+    groups: Sequence[Group], setting: Setting, trees: list[DenseTree], batch: Batch, steps: int, seed: int,
+    checkpoint: Path | None, progress: Any,
+) -> Candidate:  # fmt: skip
+    """Soften, tune, anneal and harden each group's tree; keep the better of before and after on its rows."""
+    is_classes = groups[0].rows.is_classification
+    means = [Hardening(group.codec, _problem(group, setting), is_classes) for group in groups]
+    place = checkpoint and checkpoint / f"anneal-{setting.min_leaf:g}"
+    soft = anneal_copies(groups, trees, means, batch, steps=steps, seed=seed, checkpoint=place, progress=progress)
+    shipped, records = [], []
+    for index, (tree, copy, mean) in enumerate(zip(trees, soft, means, strict=True)):
+        dense, record = hardened(copy, batch, index)
+        cost = _cost_on(mean.problem)
+        shipped.append(dense if cost(dense) <= cost(tree) else tree)
+        records.append(record)
+    return Candidate(setting, shipped, soft[0], records[0])
+
+
+def _problem(group: Group, setting: Setting) -> Any:
+    return group.problem(setting.criterion, setting.min_leaf, SMOOTHING if group.rows.is_classification else 0.0)
+
+
+def _criterion(group: Group) -> str:
+    return "entropy" if group.rows.is_classification else "squared"
+
+
+def _cost_on(data: Any) -> Callable[[DenseTree], float]:
+    return lambda tree: float(tree_cost(data, tree.feature, tree.cut, tree.missing_left, tree.depth))
+
+
+def _at_least(choices: Sequence[float], least: float) -> list[float]:
+    return sorted({max(choice, least) for choice in choices})
+
+
+def _restarts_that_fit(restarts: int, depth: int) -> int:
+    """Deep trees have many nodes: fewer of them are trained side by side."""
+    return max(2, min(restarts, restarts * 16 // 2**depth))
+
+
+def _partial(function: Callable[[Setting, Group], DenseTree], setting: Setting) -> Callable[[Group], DenseTree]:
+    return lambda group: function(setting, group)
+
+
+def _each(groups: Sequence[Group], jobs: int, fit: Callable[[Group], DenseTree]) -> list[DenseTree]:
+    """Fit every group, on threads: the kernels hold no interpreter lock."""
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        return list(pool.map(fit, groups))

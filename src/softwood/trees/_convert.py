@@ -1,0 +1,238 @@
+"""Between complete trees, torch modules and artefacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softwood.artifacts import Column, HardEnsemble
+from softwood.core import Budget, InputError, UnsupportedError
+from softwood.data import LARGEST, QuantileCodec
+from softwood.kernels import ENTROPY, SQUARED, Problem
+from softwood.lifecycle import soften
+from softwood.trees._coded_tree import leaf_logits
+from softwood.trees._dense_tree import DenseTree, hardening_steps
+from softwood.trees._soft_tree import MAX_DEPTH, HardTree, SoftTree
+
+
+def to_ensemble(
+    tree: DenseTree,
+    codec: QuantileCodec,
+    values: np.ndarray,
+    counts: np.ndarray,
+    *,
+    outputs: Sequence[str],
+    link: str,
+    classes: Sequence[Any] | None,
+) -> HardEnsemble:
+    """Turn a complete tree into the artefact: unreached sides are dropped, leaves with equal values are merged.
+
+    Args:
+        tree: the tests.
+        codec: what the codes mean.
+        values: float64 ``[2^D, K]``.
+        counts: float64 ``[2^D]``, training weight of each leaf; a side without any is dropped.
+        outputs: K names.
+        link: see ``HardEnsemble``.
+        classes: labels, or None.
+    """
+    nodes: list[tuple[int, float, bool, int, int, int]] = []  # column, threshold, missing, left, right, leaf
+    sets: list[np.ndarray] = []
+    set_of: list[int] = []
+    kept_values: list[np.ndarray] = []
+    kept_counts: list[float] = []
+    inner = len(tree.feature)
+
+    def subtree(node: int) -> Any:
+        """Return nested (node, left, right), or (values, count) at a leaf."""
+        if node >= inner:
+            return values[node - inner], counts[node - inner]
+        left, right = subtree(2 * node + 1), subtree(2 * node + 2)
+        if tree.feature[node] < 0:
+            return left
+        weight_left, weight_right = _weight(left), _weight(right)
+        if weight_left == 0 or weight_right == 0:
+            return left if weight_left >= weight_right else right
+        if len(left) == len(right) == 2 and np.array_equal(left[0], right[0]):
+            return left[0], left[1] + right[1]
+        return node, left, right
+
+    def emit(branch: Any) -> int:
+        index = len(nodes)
+        set_of.append(-1)
+        if len(branch) == 2:
+            kept_values.append(branch[0])
+            kept_counts.append(branch[1])
+            nodes.append((-1, np.nan, False, 0, 0, len(kept_values) - 1))
+            return index
+        node, left, right = branch
+        feature, cut = int(tree.feature[node]), int(tree.cut[node])
+        column, threshold = codec.features[feature].column, np.nan
+        if codec.columns[column].kind == "category":
+            set_of[index] = len(sets)
+            sets.append(codec.levels_left(feature, cut))
+        else:
+            threshold = codec.threshold_of(feature, cut)
+        nodes.append((-1, np.nan, False, 0, 0, -1))  # holds the place: a parent stands before its children
+        children = emit(left), emit(right)
+        nodes[index] = (column, threshold, bool(tree.missing_left[node]), *children, -1)
+        return index
+
+    emit(subtree(0))
+    column, threshold, missing, left, right, leaf = (np.array(part) for part in zip(*nodes, strict=True))
+    levels = np.zeros((len(sets), max(map(len, sets), default=0)), bool)
+    for row, members in enumerate(sets):
+        levels[row, : len(members)] = members
+    return HardEnsemble(
+        codec.columns, tuple(outputs), link, None if classes is None else tuple(classes), column, threshold, missing,
+        left, right, np.array(set_of), levels, leaf, np.array(kept_values), np.array(kept_counts), np.zeros(1),
+        np.zeros(len(outputs)),
+    )  # fmt: skip
+
+
+def _weight(branch: Any) -> float:
+    return float(branch[1]) if len(branch) == 2 else _weight(branch[1]) + _weight(branch[2])
+
+
+def hard_tree_to_ensemble(tree: HardTree, columns: Sequence[Column] | None) -> HardEnsemble:
+    """Return a torch tree on raw numbers as an artefact. Nothing is merged, so it answers the same.
+
+    Args:
+        tree: on raw inputs; thresholds beyond float32 send every number to one side.
+        columns: F raw columns, or None for numbers ``x0, x1, ...``.
+    """
+    width = int(tree.feature.max()) + 1
+    columns = tuple(columns or (Column(f"x{i}", "number") for i in range(width)))
+    if len(columns) < width or any(column.kind == "category" for column in columns[:width]):
+        raise InputError(
+            "these columns do not fit the tree", got=f"{len(columns)} columns", allowed=f"at least {width}, no category",
+            fix="name one number or boolean column for each input of the tree",
+        )  # fmt: skip
+    inner = len(tree.feature)
+    node = np.arange(2 * inner + 1)
+    is_inner = node < inner
+    pad = np.zeros(inner + 1)
+    return HardEnsemble(
+        columns, tuple(f"y{k}" for k in range(tree.leaf.shape[1])), "identity", None,
+        np.concatenate([tree.feature.cpu().numpy(), pad - 1]),
+        np.concatenate([tree.threshold.cpu().double().numpy().clip(-LARGEST, LARGEST), pad + np.nan]),
+        np.concatenate([tree.missing_left.cpu().numpy(), pad > 0]),
+        np.where(is_inner, 2 * node + 1, 0), np.where(is_inner, 2 * node + 2, 0), np.full(len(node), -1),
+        np.zeros((0, 0), bool), np.where(is_inner, -1, node - inner), tree.leaf.detach().cpu().double().numpy(),
+        np.zeros(inner + 1), np.zeros(1), np.zeros(tree.leaf.shape[1]),
+    )  # fmt: skip
+
+
+def tree_roundings(
+    plain: HardTree, x: Tensor, y: Tensor | None, budget: Budget | None
+) -> Iterator[tuple[str, HardTree]]:
+    """Yield what ``sw.harden`` tries after plain rounding for a soft tree on raw numbers.
+
+    With targets (the tree is the whole model) leaves are re-fitted and nodes polished: log-loss for integer
+    targets, whose leaves are logits, squared error for others. Without, thresholds move to float32-safe midpoints.
+
+    Args:
+        plain: the plain rounding.
+        x: ``[n, F]``, what reached the tree.
+        y: ``[n]`` classes, ``[n]`` or ``[n, K]`` values, or None.
+        budget: leaf values allowed, or None.
+    """
+    rows = x.detach().reshape(-1, x.shape[-1]).cpu().double().numpy()
+    weight = np.ones(len(rows))
+    columns = [Column(f"x{i}", "number") for i in range(rows.shape[1])]
+    codec = QuantileCodec.fit(rows, columns, np.ones((len(rows), 1)), weight)
+    if codec.n_features == 0:
+        return
+    tree = _on_codes(plain, codec)
+    if y is None:
+        yield "float32-safe midpoints", _on_numbers(tree, codec, plain.leaf.detach().cpu().numpy())
+        return
+    is_classes = not torch.is_floating_point(y)
+    outputs = plain.leaf.shape[1]
+    labels = y.detach().cpu().numpy().astype(np.int32) if is_classes else np.zeros(0, np.int32)
+    moments = np.zeros((0, outputs)) if is_classes else y.detach().cpu().double().numpy().reshape(-1, outputs)
+    prior = (
+        (np.bincount(labels, minlength=outputs) + 0.5) / (len(rows) + 0.5 * outputs) if is_classes else moments.mean(0)
+    )
+    problem = Problem(
+        codec.transform(rows), codec.n_bins, labels, moments, weight, weight > 0, np.ones(codec.n_features, bool), prior,
+        1.0 if is_classes else 0.0, 1.0, ENTROPY if is_classes else SQUARED,
+    )  # fmt: skip
+    for name, better, values in hardening_steps(tree, problem, budget):
+        yield name, _on_numbers(better, codec, leaf_logits(values, is_classes))
+
+
+def _on_codes(plain: HardTree, codec: QuantileCodec) -> DenseTree:
+    """Move each threshold to the nearest cut of its column; a column without any tests nothing."""
+    feature_of = {feature.column: index for index, feature in enumerate(codec.features)}
+    features, cuts = [], []
+    for column, threshold in zip(plain.feature.tolist(), plain.threshold.tolist(), strict=True):
+        feature = feature_of.get(column, -1)
+        options = codec.features[feature].cuts if feature >= 0 else np.zeros(0)
+        features.append(feature if len(options) else -1)
+        cuts.append(int(np.abs(options - threshold).argmin()) if len(options) else 0)
+    return DenseTree(np.array(features, np.int32), np.array(cuts, np.int32), plain.missing_left.cpu().numpy())
+
+
+def _on_numbers(tree: DenseTree, codec: QuantileCodec, leaf: np.ndarray) -> HardTree:
+    """Return the torch module on raw numbers that does what a complete tree does on codes."""
+    dead = tree.feature < 0
+    tests = list(zip(tree.feature.tolist(), tree.cut.tolist(), strict=True))
+    column = [0 if f < 0 else codec.features[f].column for f, _ in tests]
+    threshold = [np.inf if f < 0 else codec.threshold_of(f, c) for f, c in tests]
+    return HardTree(
+        torch.tensor(column),
+        torch.tensor(threshold),
+        torch.from_numpy(tree.missing_left | dead),
+        torch.from_numpy(leaf).float(),
+    )
+
+
+@soften.register
+def soften_ensemble(thing: HardEnsemble, *, temperature: float = 0.1, gate: str = "smooth_step") -> SoftTree:
+    """Return the soft copy of a one-tree ensemble, on raw numbers; its plain rounding answers the same.
+
+    Args:
+        thing: one tree on number and boolean columns, at most 10 levels deep.
+        temperature: in units of the columns; ``sw.calibrate`` sets it from data.
+        gate: see ``SoftTree``.
+
+    Raises:
+        UnsupportedError: more than one tree, a category node, or too deep.
+    """
+    inner = thing.feature >= 0
+    if thing.n_trees != 1 or (thing.level_set[inner] >= 0).any() or thing.depth > MAX_DEPTH:
+        raise UnsupportedError(
+            f"soften takes one tree on numbers with at most {MAX_DEPTH} levels, and this is {thing!r}; "
+            "encode categories as numbers, or soften the trees one by one"
+        )
+    depth = max(thing.depth, 1)
+    soft = SoftTree(len(thing.columns), thing.n_outputs, depth, gate=gate, temperature=temperature)
+    nodes = 2**depth - 1
+    feature, threshold = np.zeros(nodes, np.int64), np.full(nodes, LARGEST)
+    missing_left, leaf = np.ones(nodes, bool), np.zeros((nodes + 1, thing.n_outputs))
+
+    def place(source: int, target: int) -> None:
+        """Copy the subtree at ``source``; a leaf above the last level fills every place below it."""
+        if target >= nodes:
+            leaf[target - nodes] = thing.values[thing.leaf[source]] + thing.base
+            return
+        left = right = source
+        if thing.feature[source] >= 0:
+            feature[target], threshold[target] = thing.feature[source], thing.threshold[source]
+            missing_left[target] = thing.missing_left[source]
+            left, right = thing.left[source], thing.right[source]
+        place(int(left), 2 * target + 1)
+        place(int(right), 2 * target + 2)
+
+    place(int(thing.roots[0]), 0)
+    with torch.no_grad():
+        soft.feature_logits.copy_(30.0 * torch.nn.functional.one_hot(torch.from_numpy(feature), len(thing.columns)))
+        soft.threshold.copy_(torch.from_numpy(threshold)[:, None].expand(-1, len(thing.columns)))
+        soft.missing_logit.copy_(torch.where(torch.from_numpy(missing_left), 30.0, -30.0))
+        soft.leaf.copy_(torch.from_numpy(leaf))
+    return soft

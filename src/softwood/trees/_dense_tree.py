@@ -1,0 +1,161 @@
+"""A hard tree in complete form on bin codes: what growing, polishing and pruning work on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from softwood.core import Budget
+from softwood.kernels import Problem, dense_leaf_indices, grow, kick, leaf_cost, leaf_statistics, leaf_values, polish
+
+_PASSES = 30  # polishing stops by itself, mostly after three to six
+_NODES_IN_A_KICK = 3
+
+
+@dataclass(frozen=True, eq=False)
+class DenseTree:
+    """The 2^D - 1 tests of a complete tree in breadth-first order.
+
+    Args:
+        feature: int32 ``[2^D - 1]``, codec feature, -1 where nothing is tested and every row goes left.
+        cut: int32 ``[2^D - 1]``, a row goes left if its code is at most the cut.
+        missing_left: bool ``[2^D - 1]``.
+    """
+
+    feature: np.ndarray
+    cut: np.ndarray
+    missing_left: np.ndarray
+
+    @property
+    def depth(self) -> int:
+        """D."""
+        return int(len(self.feature) + 1).bit_length() - 1
+
+    @property
+    def n_leaves(self) -> int:
+        """Leaves that are not cut off by a node without a test."""
+        return int((self.feature >= 0).sum()) + 1
+
+    def leaf_of(self, codes: np.ndarray) -> np.ndarray:
+        """Return the leaf of each row, int32 ``[n]`` in 0 .. 2^D - 1, for uint8 codes ``[F, n]``."""
+        leaves: np.ndarray = dense_leaf_indices(codes, self.feature, self.cut, self.missing_left)
+        return leaves
+
+    def statistics(self, data: Problem) -> np.ndarray:
+        """Return weight and sums of each leaf over the active rows, ``[2^D, K + 1]``."""
+        leaf = np.where(data.active, self.leaf_of(data.codes), -1).astype(np.int32)
+        stats: np.ndarray = leaf_statistics(data, leaf, len(self.feature) + 1)
+        return stats
+
+    def values(self, data: Problem, smoothing: float) -> np.ndarray:
+        """Return the best value of each leaf with ``smoothing`` pseudo-rows at the prior, ``[2^D, K]``."""
+        values: np.ndarray = leaf_values(self.statistics(data), data.prior, smoothing)
+        return values
+
+
+def grown(data: Problem, depth: int) -> DenseTree:
+    """Grow a tree greedily (CART)."""
+    return DenseTree(*grow(data, depth))
+
+
+def polished(tree: DenseTree, data: Problem, seed: np.random.Generator | None = None, kicks: int = 0) -> DenseTree:
+    """Polish a copy of a tree by exact node search, then try random kicks, each polished, keeping what is better.
+
+    Args:
+        tree: the start.
+        data: rows and charges.
+        seed: source of the kicks.
+        kicks: how many.
+    """
+    feature, cut, missing_left = tree.feature.copy(), tree.cut.copy(), tree.missing_left.copy()
+    polish(data, feature, cut, missing_left, tree.depth, _PASSES)
+    if kicks and seed is not None and len(data.n_bins):
+        shape = (kicks, _NODES_IN_A_KICK)
+        nodes = seed.integers(0, len(feature), shape).astype(np.int32)
+        size = seed.integers(1, _NODES_IN_A_KICK + 1, (kicks, 1))
+        nodes[np.arange(_NODES_IN_A_KICK) >= size] = -1
+        features = seed.choice(np.flatnonzero(data.allowed), shape).astype(np.int32)
+        kick(data, feature, cut, missing_left, tree.depth, _PASSES, nodes, features, seed.random(shape))
+    return DenseTree(feature, cut, missing_left)
+
+
+def node_statistics(tree: DenseTree, data: Problem) -> list[np.ndarray]:
+    """Return weight and sums of the rows that reach each node, level by level, root first: ``[2^d, K + 1]``."""
+    levels = [tree.statistics(data)]
+    while len(levels[0]) > 1:
+        levels.insert(0, levels[0][0::2] + levels[0][1::2])
+    return levels
+
+
+def node_costs(tree: DenseTree, data: Problem) -> list[np.ndarray]:
+    """Return for each level, root first, what each node would cost as a leaf."""
+    return [
+        np.array([leaf_cost(s, data.prior, data.smoothing, data.kind) for s in stats])
+        for stats in node_statistics(tree, data)
+    ]
+
+
+def pruned(tree: DenseTree, data: Problem, alpha: float) -> DenseTree:
+    """Return the smallest subtree that minimises loss + alpha times its leaves (cost-complexity pruning).
+
+    Args:
+        tree: what to prune.
+        data: rows and charges.
+        alpha: price of a leaf, in the units of the loss summed over rows, >= 0.
+    """
+    levels = node_costs(tree, data)
+    feature = tree.feature.copy()
+    best = levels[-1] + alpha
+    for level in range(tree.depth - 1, -1, -1):
+        first, width = (1 << level) - 1, 1 << level
+        here = feature[first : first + width]
+        below = np.where(here >= 0, best[0::2] + best[1::2], best[0::2])
+        alone = levels[level] + alpha
+        collapse = alone <= below + 1e-9 * np.abs(below)
+        here[collapse] = -1
+        best = np.where(collapse, alone, below)
+    return _without_unreachable(DenseTree(feature, tree.cut, tree.missing_left))
+
+
+def _without_unreachable(tree: DenseTree) -> DenseTree:
+    """Return the tree with no test in the subtrees that no row can reach."""
+    feature, reachable = tree.feature.copy(), np.ones(1, bool)
+    for level in range(tree.depth):
+        here = feature[(1 << level) - 1 : (1 << (level + 1)) - 1]
+        here[~reachable] = -1
+        reachable = np.column_stack([reachable, reachable & (here >= 0)]).ravel()
+    return DenseTree(feature, tree.cut, tree.missing_left)
+
+
+def pruned_to(tree: DenseTree, data: Problem, leaves: int) -> DenseTree:
+    """Return the tree pruned by cost-complexity until it has at most ``leaves`` leaves.
+
+    Args:
+        tree: what to prune.
+        data: rows and charges.
+        leaves: >= 1.
+    """
+    price = 1e-9
+    while tree.n_leaves > leaves:
+        tree, price = pruned(tree, data, price), price * 1.5
+    return tree
+
+
+def hardening_steps(
+    plain: DenseTree, data: Problem, budget: Budget | None
+) -> Iterator[tuple[str, DenseTree, np.ndarray]]:
+    """Yield what hardening tries after plain rounding: name, tree, leaf values ``[2^D, K]``.
+
+    Args:
+        plain: the plain rounding.
+        data: rows and charges.
+        budget: leaf values allowed, or None.
+    """
+    better = polished(plain, data)
+    yield "leaves re-fitted", plain, plain.values(data, data.smoothing)
+    yield "nodes polished, leaves re-fitted", better, better.values(data, data.smoothing)
+    if budget is not None:
+        small = pruned_to(better, data, max(budget.limit // len(data.prior), 1))
+        yield f"polished, pruned to {budget}", small, small.values(data, data.smoothing)

@@ -1,0 +1,163 @@
+"""The whole search for one tree: candidates in the order of their cost, selection, and the record of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softwood.trees._candidates import Effort, cart_candidates, gradient_candidates, kick_candidates
+from softwood.trees._dense_tree import node_costs
+from softwood.trees._rows import Rows, make_groups
+from softwood.trees._select import Choice, choose
+
+Progress = Callable[[str, float], None]
+"""Called with the stage's name and the share of it that is done."""
+
+_SMALL, _LARGE = 3_000, 50_000  # rows below which folds are repeated, and above which there are fewer
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; the names are those of the learners.
+
+    Args:
+        max_depth: D.
+        max_leaf_nodes: largest number of leaves, or None.
+        min_samples_leaf: least weight in a leaf.
+        metric: what selection compares.
+        effort: multiplies what is tried.
+        time_limit: seconds, or None.
+        jobs: threads.
+        seed: of everything random.
+        checkpoint: directory for training checkpoints, or None.
+    """
+
+    max_depth: int
+    max_leaf_nodes: int | None
+    min_samples_leaf: float
+    metric: str
+    effort: float
+    time_limit: float | None
+    jobs: int
+    seed: int
+    checkpoint: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What the search ends with.
+
+    Args:
+        choice: what ships.
+        rows: what it was fitted on.
+        codec: meaning of the chosen tree.
+        values: leaf values ``[2^D, K]`` at the chosen smoothing, before any scale is undone.
+        counts: weight in each leaf ``[2^D]``.
+        importance: share of each raw column in the gain of all splits ``[C]``.
+        record: JSON content: what was tried, how it fared, what a limit cut.
+    """
+
+    choice: Choice
+    rows: Rows
+    codec: Any
+    values: np.ndarray
+    counts: np.ndarray
+    importance: np.ndarray
+    record: dict[str, Any]
+
+
+def search(rows: Rows, options: Options, progress: Progress) -> Found:
+    """Find the tree that ships.
+
+    Args:
+        rows: what may be learned from and selected on.
+        options: what the user asked for.
+        progress: is told of every stage.
+    """
+    begun = time.monotonic()
+    limit = options.time_limit if options.time_limit is not None else float("inf")
+
+    def left() -> float:
+        return limit - (time.monotonic() - begun)
+
+    def told(stage: str) -> Callable[[Any], None]:
+        return lambda at: progress(stage, at.step / at.total)
+
+    seconds: dict[str, float] = {}
+    cut: list[str] = []
+    effort = Effort().scaled(options.effort)
+    depth, least, jobs, seed = options.max_depth, options.min_samples_leaf, options.jobs, options.seed
+    folds, repeats = _folds(rows)
+    groups = make_groups(rows, folds, repeats, np.random.default_rng(seed))
+
+    progress("CART", 0.0)
+    candidates = cart_candidates(groups, depth, least, jobs)
+    seconds["cart"] = time.monotonic() - begun
+    if len(groups) > 1 and groups[0].codec.n_features:
+        if left() > 0:
+            progress("kicks and polish", 0.0)
+            start = time.monotonic()
+            candidates += kick_candidates(groups, depth, least, jobs, effort, seed)
+            seconds["kicks"] = time.monotonic() - start
+        else:
+            cut.append("kicks")
+        if left() > seconds.get("kicks", 0.0):
+            start = time.monotonic()
+            candidates += gradient_candidates(
+                groups, depth, least, jobs, effort, seed, checkpoint=options.checkpoint,
+                time_limit=None if limit == float("inf") else max(left() / 2, 0.1), progress=told("gradient restarts"),
+            )  # fmt: skip
+            seconds["gradient"] = time.monotonic() - start
+        else:
+            cut.append("gradient")
+    progress("selection", 0.0)
+    choice = choose(groups, candidates, options.metric, options.max_leaf_nodes)
+    problem = groups[0].problem(choice.candidate.setting.criterion, 0.0, choice.strength)
+    record = {
+        "options": {**vars(options), "checkpoint": None},
+        "rows": rows.n,
+        "folds": [folds, repeats],
+        "shipped": {**vars(choice.candidate.setting), "price": choice.price, "smoothing": choice.strength},
+        "trials": [
+            {**vars(t.setting), "price": t.price, "loss": t.loss, "smooth_loss": t.smooth} for t in choice.trials
+        ],
+        "difference": choice.difference,
+        "standard_error": choice.error,
+        "reason": choice.reason,
+        "cut_by_time_limit": cut,
+        "seconds": {**seconds, "all": time.monotonic() - begun},
+    }
+    progress("selection", 1.0)
+    stats = choice.tree.statistics(problem)
+    return Found(
+        choice, rows, groups[0].codec, choice.tree.values(problem, choice.strength), stats[:, 0],
+        _importance(choice, problem, groups[0].codec), record,
+    )  # fmt: skip
+
+
+def _folds(rows: Rows) -> tuple[int, int]:
+    """Return folds and repeats: none where a fold would hold fewer than two rows."""
+    if rows.n < 10:
+        return 0, 0
+    if rows.n < _SMALL:
+        return 5, 2
+    return (5, 1) if rows.n < _LARGE else (3, 1)
+
+
+def _importance(choice: Choice, problem: Any, codec: Any) -> np.ndarray:
+    """Return how much of the loss that all splits take away falls to each raw column."""
+    gain = np.zeros(len(codec.columns))
+    levels = node_costs(choice.tree, problem)
+    for level in range(choice.tree.depth):
+        first = (1 << level) - 1
+        here = choice.tree.feature[first : first + (1 << level)]
+        taken = levels[level] - levels[level + 1][0::2] - levels[level + 1][1::2]
+        for feature, amount in zip(here, taken, strict=True):
+            if feature >= 0:
+                gain[codec.features[feature].column] += max(amount, 0.0)
+    return gain / gain.sum() if gain.sum() > 0 else gain

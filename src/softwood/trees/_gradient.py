@@ -1,0 +1,226 @@
+"""The gradient candidates: straight-through restarts, and soft copies that are tuned and annealed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softwood.lifecycle import Annealer, TrainState, train
+from softwood.lifecycle import harden as harden_module
+from softwood.trees._coded_tree import CodedTree, Hardening, leaf_logits, soft_parameters, to_dense
+from softwood.trees._dense_tree import DenseTree
+from softwood.trees._restarts import BatchLearner, SoftTreeBatch, row_losses
+from softwood.trees._rows import Group
+
+BATCH = 512
+_MOST_CELLS = 150_000_000  # floats in the ranks of all groups; beyond it the gradient sees a sample of the rows
+_GAP_EVERY = 10  # steps between two looks at the gap
+_GAP_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The rows of all groups as tensors.
+
+    Args:
+        x: float32 ``[G, n, F]`` ranks, F padded with zeros to the widest group.
+        target: long ``[n]`` or float32 ``[n, K]``.
+        weight: float32 ``[G, n]``, mean 1 over the group's rows, 0 elsewhere.
+        outputs: K.
+    """
+
+    x: Tensor
+    target: Tensor
+    weight: Tensor
+    outputs: int
+
+    @property
+    def missing(self) -> bool:
+        """Is any value missing?"""
+        return bool(torch.isnan(self.x).any())
+
+
+def make_batch(groups: Sequence[Group], seed: np.random.Generator) -> Batch:
+    """Return the groups' rows as one batch, at most ``_MOST_CELLS`` ranks of them."""
+    rows, width = groups[0].rows, max(max(group.codec.n_features for group in groups), 1)
+    most = max(_MOST_CELLS // (len(groups) * width), BATCH)
+    keep = np.sort(seed.choice(rows.n, most, replace=False)) if rows.n > most else np.arange(rows.n)
+    x = np.zeros((len(groups), len(keep), width), np.float32)
+    weight = np.empty((len(groups), len(keep)), np.float32)
+    for index, group in enumerate(groups):
+        x[index, :, : group.codec.n_features] = group.codec.ranks(group.codes[:, keep])
+        inside = (rows.weight * group.active)[keep]
+        weight[index] = inside * len(keep) / max(inside.sum(), 1e-12)
+    target = torch.from_numpy(rows.labels[keep]).long() if rows.is_classification else None
+    values = torch.from_numpy(rows.targets[keep]).float()
+    return Batch(torch.from_numpy(x), values if target is None else target, torch.from_numpy(weight), values.shape[1])
+
+
+def train_restarts(
+    groups: Sequence[Group],
+    batch: Batch,
+    *,
+    depth: int,
+    restarts: int,
+    steps: int,
+    seed: int,
+    time_limit: float | None = None,
+    checkpoint: Path | None = None,
+    progress: Any = None,
+) -> list[list[DenseTree]]:
+    """Train ``restarts`` straight-through trees in every group at once; return their plain roundings by group.
+
+    Args:
+        groups: G groups.
+        batch: their rows.
+        depth: D.
+        restarts: R.
+        steps: of Adam.
+        seed: of initial tests and row order.
+        time_limit: seconds, or None.
+        checkpoint: directory, or None.
+        progress: as in ``lifecycle.train``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    model = SoftTreeBatch(
+        len(groups), restarts, batch.x.shape[2], batch.outputs, depth, missing=batch.missing, generator=generator
+    )
+    learner = BatchLearner(model, batch.x, batch.target, batch.weight, steps, BATCH, rate=1.0)
+    train(learner, steps=steps, random_state=seed, time_limit=time_limit, checkpoint=checkpoint, progress=progress)
+    feature, threshold, missing_left = (part.numpy() for part in model.tests())
+    return [
+        [to_dense(feature[g, r], threshold[g, r], missing_left[g, r], group.codec) for r in range(restarts)]
+        for g, group in enumerate(groups)
+    ]
+
+
+class _AnnealLearner(BatchLearner):
+    """``BatchLearner`` that cools its trees as the gap between soft and hard loss allows.
+
+    Args:
+        annealer: of ``model``.
+        everything: positional arguments of ``BatchLearner``.
+    """
+
+    def __init__(self, annealer: Annealer, *everything: Any) -> None:
+        super().__init__(*everything)
+        self.annealer = annealer
+        self.gap_rows = torch.arange(0, self.x.shape[1], max(self.x.shape[1] // _GAP_ROWS, 1))
+
+    def step(self, state: TrainState) -> float:
+        """Do one step, and every tenth time let the annealer look at the widest gap of all groups."""
+        loss = super().step(state)
+        if state.step % _GAP_EVERY == _GAP_EVERY - 1:
+            self.annealer.step(self.gap())
+        return loss
+
+    def gap(self) -> float:
+        """Return the soft loss minus the hard loss of the group where they differ most."""
+        x, target, weight = self.x[:, self.gap_rows], self.target[self.gap_rows], self.weight[:, None, self.gap_rows]
+        with torch.no_grad():
+            soft, hard = (
+                (row_losses(model(x), target) * weight).mean((1, 2)) for model in (self.model, self.model.harden())
+            )
+        gaps = soft - hard
+        return float(gaps[gaps.abs().argmax()])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a resumed run needs."""
+        return {**super().state_dict(), "annealer": self.annealer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where ``state_dict`` was written."""
+        super().load_state_dict(state)
+        self.annealer.load_state_dict(state["annealer"])
+
+
+def anneal_copies(
+    groups: Sequence[Group],
+    trees: Sequence[DenseTree],
+    hardenings: Sequence[Hardening],
+    batch: Batch,
+    *,
+    steps: int,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Any = None,
+) -> list[CodedTree]:
+    """Make a soft copy of one tree a group, tune all copies by gradient, and cool them as the gap allows.
+
+    Gates are smooth steps, so a cooled copy answers exactly as its rounding for every row outside the bands.
+
+    Args:
+        groups: G groups.
+        trees: one for each group.
+        hardenings: what each copy will be hardened with.
+        batch: the rows.
+        steps: of Adam.
+        seed: of the row order.
+        checkpoint: directory, or None.
+        progress: as in ``lifecycle.train``.
+    """
+    width, depth = batch.x.shape[2], trees[0].depth
+    model = SoftTreeBatch(
+        len(groups), 1, width, batch.outputs, depth, gate="smooth_step", straight_through=False,
+        temperature=0.1, missing=batch.missing, generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    with torch.no_grad():
+        for g, (group, tree, means) in enumerate(zip(groups, trees, hardenings, strict=True)):
+            for name, value in soft_parameters(tree, group.codec, width).items():
+                getattr(model, name)[g, 0] = value
+            values = tree.values(means.problem, means.problem.smoothing)
+            model.leaf[g, 0] = torch.from_numpy(leaf_logits(values, means.is_classification)).float()
+    annealer = Annealer(model, target_gap=0.001, rate=0.7, floor=0.01, patience=2)
+    learner = _AnnealLearner(annealer, model, batch.x, batch.target, batch.weight, steps, BATCH, 0.1)
+    train(learner, steps=steps, random_state=seed, checkpoint=checkpoint, progress=progress)
+    return [
+        _one_tree(model, g, means, group.codec.n_features)
+        for g, (group, means) in enumerate(zip(groups, hardenings, strict=True))
+    ]
+
+
+def _one_tree(model: SoftTreeBatch, group: int, hardening: Hardening, width: int) -> CodedTree:
+    """Cut one group's tree out of the batch, without the padding."""
+    width = max(width, 1)
+    depth = int(model.leaf.shape[2]).bit_length() - 1
+    tree = CodedTree(
+        hardening, in_features=width, out_features=model.leaf.shape[3], depth=depth, gate=model.gate,
+        temperature=float(model.temperature), missing=True,
+    )  # fmt: skip
+    with torch.no_grad():
+        tree.feature_logits.copy_(model.feature_logits[group, 0, :, :width])
+        tree.threshold.copy_(model.threshold[group, 0, :, :width])
+        # a test on padding sends every row left; its stand-in is a threshold beyond all ranks
+        padded = model.feature_logits[group, 0].argmax(-1) >= width
+        tree.threshold[padded] = 2.0
+        tree.missing_logit.copy_(torch.where(padded, torch.tensor(1.0), model.missing_logit[group, 0]))
+        tree.leaf.copy_(model.leaf[group, 0])
+    return tree
+
+
+def hardened(tree: CodedTree, batch: Batch, group: int) -> tuple[DenseTree, Any]:
+    """Harden a soft copy through ``sw.harden`` on its group's rows; return the tree on codes and the record.
+
+    Args:
+        tree: an annealed copy.
+        batch: the rows.
+        group: which group's.
+    """
+    inside = batch.weight[group] > 0
+    x = batch.x[group][inside][:, : tree.in_features]
+    target, weight = batch.target[inside], batch.weight[group][inside]
+
+    def loss(answer: Tensor, wanted: Tensor) -> Tensor:
+        return (row_losses(answer, wanted) * weight).mean()
+
+    result = harden_module(tree, (x, target), loss)
+    hard: Any = result.model
+    codec = tree.hardening.codec
+    dense = to_dense(hard.feature.numpy(), hard.threshold.numpy(), hard.missing_left.numpy(), codec)
+    return dense, result

@@ -1,0 +1,156 @@
+"""The rows a learner is given, and the groups (all rows, or all but one fold) that every candidate is fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from softwood.artifacts import Column
+from softwood.data import QuantileCodec
+from softwood.kernels import ENTROPY, SQUARED, Problem
+
+CRITERIA = {"entropy": ENTROPY, "gini": SQUARED, "squared": SQUARED}
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A table with its target, ready for fitting. n rows, C columns, K outputs.
+
+    Args:
+        columns: C raw columns.
+        x: float64 ``[n, C]`` from ``encode_table``.
+        labels: int32 ``[n]``, class of each row; empty for regression.
+        targets: float64 ``[n, K]``: class indicators; or values, scaled to mean 0 and variance 1.
+        weight: float64 ``[n]``, >= 0, mean 1.
+    """
+
+    columns: tuple[Column, ...]
+    x: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.x)
+
+    @property
+    def is_classification(self) -> bool:
+        """Are the targets classes?"""
+        return len(self.labels) > 0
+
+    def take(self, keep: np.ndarray) -> Rows:
+        """Return the rows where the mask ``keep`` is True."""
+        labels = self.labels[keep] if self.is_classification else self.labels
+        return Rows(self.columns, self.x[keep], labels, self.targets[keep], self.weight[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Rows that a candidate may learn from, with a codec that has seen no others.
+
+    Args:
+        rows: all rows.
+        active: bool ``[n]``, those that may be learned from.
+    """
+
+    rows: Rows
+    active: np.ndarray
+
+    @cached_property
+    def codec(self) -> QuantileCodec:
+        """Codec fitted on the active rows."""
+        rows = self.rows
+        return QuantileCodec.fit(rows.x, rows.columns, rows.targets, rows.weight * self.active)
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Codes of all rows, uint8 ``[F, n]``."""
+        return self.codec.transform(self.rows.x)
+
+    @cached_property
+    def prior(self) -> np.ndarray:
+        """What an empty leaf answers: the mean target, half a row added to each class."""
+        weight = self.rows.weight * self.active
+        added = 0.5 if self.rows.is_classification else 0.0
+        total = weight @ self.rows.targets + added
+        prior: np.ndarray = total / (weight.sum() + added * len(total))
+        return prior
+
+    def problem(self, criterion: str, min_leaf: float, smoothing: float) -> Problem:
+        """Return what the kernels fit trees to.
+
+        Args:
+            criterion: ``"entropy"``, ``"gini"`` or ``"squared"``.
+            min_leaf: least weight on each side of a split.
+            smoothing: pseudo-rows at the prior in each leaf.
+        """
+        rows, codec = self.rows, self.codec
+        moments = np.zeros((0, len(self.prior))) if rows.is_classification else rows.targets * rows.weight[:, None]
+        allowed = np.ones(codec.n_features, bool)
+        return Problem(
+            self.codes, codec.n_bins, rows.labels, moments, rows.weight, self.active & (rows.weight > 0), allowed,
+            self.prior, float(smoothing), float(min_leaf), CRITERIA[criterion],
+        )  # fmt: skip
+
+
+def fold_of_rows(rows: Rows, folds: int, seed: np.random.Generator) -> np.ndarray:
+    """Return the fold of each row, int ``[n]``, equally large and with the same share of each class.
+
+    Args:
+        rows: what is divided.
+        folds: how many.
+        seed: source of the order.
+    """
+    order = seed.permutation(rows.n)
+    if rows.is_classification:
+        order = order[np.argsort(rows.labels[order], kind="stable")]
+    fold = np.empty(rows.n, np.int64)
+    fold[order] = np.arange(rows.n) % folds
+    return fold
+
+
+def make_groups(rows: Rows, folds: int, repeats: int, seed: np.random.Generator) -> list[Group]:
+    """Return the group of all rows, then one for each fold of each repeat, without that fold's rows."""
+    groups = [Group(rows, np.ones(rows.n, bool))]
+    for _ in range(repeats):
+        fold = fold_of_rows(rows, folds, seed)
+        groups += [Group(rows, fold != index) for index in range(folds)]
+    return groups
+
+
+def held_out(rows: Rows, share: float, most: int, seed: np.random.Generator) -> np.ndarray:
+    """Return the rows set aside for the certificate, bool ``[n]``, in the classes' proportions.
+
+    Args:
+        rows: what is divided.
+        share: of the rows.
+        most: at most this many.
+        seed: source of the choice.
+    """
+    count = min(int(share * rows.n), most)
+    if count == 0:
+        return np.zeros(rows.n, bool)
+    fold = fold_of_rows(rows, max(rows.n // count, 2), seed)
+    out: np.ndarray = fold == 0
+    for label in np.unique(rows.labels[out]) if rows.is_classification else ():
+        if (rows.labels[~out] == label).sum() == 0:  # a class is never only among the rows set aside
+            out &= rows.labels != label
+    return out
+
+
+def scaled(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values ``[n, K]`` with weighted mean 0 and variance 1, and that mean and deviation ``[K]``."""
+    mean = np.average(values, axis=0, weights=weight)
+    deviation = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    return (values - mean) / deviation, mean, deviation
+
+
+def raw_columns(names: Sequence[str]) -> tuple[Column, ...]:
+    """Return number columns of these names."""
+    return tuple(Column(name, "number") for name in names)
