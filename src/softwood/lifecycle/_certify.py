@@ -80,7 +80,7 @@ def certify(
     bound = None if parent is None or plain is None else _bound(soft, table, parent, plain, answers)
     score_name, score = _score(answers, weight, level)
     n = len(answers.outputs)
-    limits = _limits(answers, parent, plain, bound, rows, sample_weight)
+    limits = _limits(answers, parent, plain, bound, rows, weighted=bool((weight != weight[0]).any()))
     return Certificate(
         ships=ships or f"a {getattr(shipped, '__name__', type(shipped).__name__)}",
         rows=rows or "rows that the caller did not describe",
@@ -161,7 +161,7 @@ def _score(answers: Answers, weight: np.ndarray, level: float) -> tuple[str | No
 
 
 def _limits(
-    answers: Answers, parent: Answers | None, plain: Answers | None, bound: Bound | None, rows: Any, sample_weight: Any
+    answers: Answers, parent: Answers | None, plain: Answers | None, bound: Bound | None, rows: Any, weighted: bool
 ) -> list[str]:
     limits = ["rows from another distribution than these"]
     if not rows:
@@ -177,7 +177,7 @@ def _limits(
         )
     if parent is not None and plain is None:
         limits.append("whether hardening was better than plain rounding: no plain rounding was given")
-    if sample_weight is not None:
+    if weighted:
         limits.append("shares of weight: agreement and accuracy count each row once")
     if len(answers.outputs) < 30:
         limits.append(f"fine differences: {len(answers.outputs)} rows are few, see the intervals")
