@@ -10,4 +10,14 @@ from softwood.data._describe import Description, describe
 from softwood.data._read import Table, read_table
 from softwood.data._target import Target, read_target
 
-__all__ = ["LARGEST", "Description", "Feature", "QuantileCodec", "Table", "Target", "describe", "read_table", "read_target"]
+__all__ = [
+    "LARGEST",
+    "Description",
+    "Feature",
+    "QuantileCodec",
+    "Table",
+    "Target",
+    "describe",
+    "read_table",
+    "read_target",
+]

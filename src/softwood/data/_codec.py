@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,10 @@ class Feature:
         cuts: float64 ``[bins - 1]``, increasing thresholds of a number; empty for a category.
         level_bin: int ``[levels]``, the bin of each level of a category; empty for a number.
         ranks: float32 ``[bins]``, mid-rank of each bin in [0, 1].
+
+    Example:
+        >>> Feature(0, np.array([1.5]), np.zeros(0, int), np.array([0.25, 0.75], np.float32)).n_bins
+        2
     """
 
     column: int
@@ -37,6 +42,17 @@ class Feature:
     def n_bins(self) -> int:
         """Bins in use."""
         return len(self.ranks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON content."""
+        arrays = {name: getattr(self, name).tolist() for name in ("cuts", "level_bin", "ranks")}
+        return {"column": self.column, **arrays}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Feature:
+        """Build the feature that ``to_dict`` described."""
+        types = {"cuts": np.float64, "level_bin": np.int64, "ranks": np.float32}
+        return cls(content["column"], **{name: np.array(content[name], kind) for name, kind in types.items()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,13 +67,13 @@ class Candidate:
     Args:
         setting: how they were found.
         trees: one for each group.
-        soft: the annealed soft parent of group 0's tree, or None where there is none.
-        steps: the record of hardening it, or None.
+        soft: the annealed soft parent of each group's tree; empty where there is none.
+        steps: the record of hardening group 0's, or None.
     """
 
     setting: Setting
     trees: list[DenseTree]
-    soft: CodedTree | None = None
+    soft: list[CodedTree] = field(default_factory=list)
     steps: HardenResult | None = field(default=None, repr=False)
 
 
@@ -179,7 +179,7 @@ def _annealed(
         cost = _cost_on(mean.problem)
         shipped.append(dense if cost(dense) <= cost(tree) else tree)
         records.append(record)
-    return Candidate(setting, shipped, soft[0], records[0])
+    return Candidate(setting, shipped, soft, records[0])
 
 
 def _problem(group: Group, setting: Setting) -> Any:

@@ -111,6 +111,12 @@ class CodedTree(SoftTree):
         missing_left = plain.missing_left.numpy()
         return to_dense(plain.feature.numpy(), plain.threshold.numpy(), missing_left, self.hardening.codec)
 
+    def leaf_answers(self) -> np.ndarray:
+        """Return the soft tree's own leaves as answers: probabilities, or values; float64 ``[2^D, K]``."""
+        leaf = self.leaf.detach().double()
+        answers: np.ndarray = (leaf.softmax(-1) if self.hardening.is_classification else leaf).numpy()
+        return answers
+
     def harden(self) -> HardTree:
         """Return the plain rounding: likeliest feature, nearest cut between two bins, the soft tree's own leaves."""
         return to_hard(self.dense(), self.hardening.codec, self.leaf.detach().numpy())

@@ -109,8 +109,8 @@ def hard_tree_to_ensemble(tree: HardTree, columns: Sequence[Column] | None) -> H
     columns = tuple(columns or (Column(f"x{i}", "number") for i in range(width)))
     if len(columns) < width or any(column.kind == "category" for column in columns[:width]):
         raise InputError(
-            "these columns do not fit the tree", got=f"{len(columns)} columns", allowed=f"at least {width}, no category",
-            fix="name one number or boolean column for each input of the tree",
+            "these columns do not fit the tree", got=f"{len(columns)} columns",
+            allowed=f"at least {width}, no category", fix="name one number or boolean column for each input",
         )  # fmt: skip
     inner = len(tree.feature)
     node = np.arange(2 * inner + 1)
@@ -142,9 +142,8 @@ def tree_roundings(
         budget: leaf values allowed, or None.
     """
     rows = x.detach().reshape(-1, x.shape[-1]).cpu().double().numpy()
-    weight = np.ones(len(rows))
     columns = [Column(f"x{i}", "number") for i in range(rows.shape[1])]
-    codec = QuantileCodec.fit(rows, columns, np.ones((len(rows), 1)), weight)
+    codec = QuantileCodec.fit(rows, columns, np.ones((len(rows), 1)), np.ones(len(rows)))
     if codec.n_features == 0:
         return
     tree = _on_codes(plain, codec)
@@ -152,18 +151,22 @@ def tree_roundings(
         yield "float32-safe midpoints", _on_numbers(tree, codec, plain.leaf.detach().cpu().numpy())
         return
     is_classes = not torch.is_floating_point(y)
-    outputs = plain.leaf.shape[1]
-    labels = y.detach().cpu().numpy().astype(np.int32) if is_classes else np.zeros(0, np.int32)
-    moments = np.zeros((0, outputs)) if is_classes else y.detach().cpu().double().numpy().reshape(-1, outputs)
-    prior = (
-        (np.bincount(labels, minlength=outputs) + 0.5) / (len(rows) + 0.5 * outputs) if is_classes else moments.mean(0)
-    )
-    problem = Problem(
-        codec.transform(rows), codec.n_bins, labels, moments, weight, weight > 0, np.ones(codec.n_features, bool), prior,
-        1.0 if is_classes else 0.0, 1.0, ENTROPY if is_classes else SQUARED,
-    )  # fmt: skip
+    problem = _problem(codec, codec.transform(rows), y.detach().cpu().numpy(), plain.leaf.shape[1], is_classes)
     for name, better, values in hardening_steps(tree, problem, budget):
         yield name, _on_numbers(better, codec, leaf_logits(values, is_classes))
+
+
+def _problem(codec: QuantileCodec, codes: np.ndarray, y: np.ndarray, outputs: int, is_classes: bool) -> Problem:
+    """Return log-loss of classes or squared error of values, all rows of weight 1, as the kernels take it."""
+    weight = np.ones(codes.shape[1])
+    labels = y.astype(np.int32) if is_classes else np.zeros(0, np.int32)
+    moments = np.zeros((0, outputs)) if is_classes else y.astype(np.float64).reshape(-1, outputs)
+    counts = np.bincount(labels, minlength=outputs) + 0.5
+    return Problem(
+        codes, codec.n_bins, labels, moments, weight, weight > 0, np.ones(codec.n_features, bool),
+        counts / counts.sum() if is_classes else moments.mean(0), 1.0 if is_classes else 0.0, 1.0,
+        ENTROPY if is_classes else SQUARED,
+    )  # fmt: skip
 
 
 def _on_codes(plain: HardTree, codec: QuantileCodec) -> DenseTree:

@@ -22,6 +22,7 @@ BATCH = 512
 _MOST_CELLS = 150_000_000  # floats in the ranks of all groups; beyond it the gradient sees a sample of the rows
 _GAP_EVERY = 10  # steps between two looks at the gap
 _GAP_ROWS = 4096
+_TUNING_RATE = 0.1  # of the restarts' learning rates: a copy starts near where it should end
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,12 +178,10 @@ def anneal_copies(
             values = tree.values(means.problem, means.problem.smoothing)
             model.leaf[g, 0] = torch.from_numpy(leaf_logits(values, means.is_classification)).float()
     annealer = Annealer(model, target_gap=0.001, rate=0.7, floor=0.01, patience=2)
-    learner = _AnnealLearner(annealer, model, batch.x, batch.target, batch.weight, steps, BATCH, 0.1)
+    learner = _AnnealLearner(annealer, model, batch.x, batch.target, batch.weight, steps, BATCH, _TUNING_RATE)
     train(learner, steps=steps, random_state=seed, checkpoint=checkpoint, progress=progress)
-    return [
-        _one_tree(model, g, means, group.codec.n_features)
-        for g, (group, means) in enumerate(zip(groups, hardenings, strict=True))
-    ]
+    pairs = enumerate(zip(groups, hardenings, strict=True))
+    return [_one_tree(model, index, means, group.codec.n_features) for index, (group, means) in pairs]
 
 
 def _one_tree(model: SoftTreeBatch, group: int, hardening: Hardening, width: int) -> CodedTree:

@@ -142,7 +142,7 @@ class BatchLearner:
         losses = row_losses(self.model(self.x[:, rows]), self.target[rows])
         per_tree = (losses * self.weight[:, None, rows]).mean(-1)
         self.optimizer.zero_grad(set_to_none=True)
-        per_tree.sum().backward()
+        torch.autograd.backward(per_tree.sum())
         self.optimizer.step()
         if state.step + 1 < state.total:
             self.schedule.step()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -149,8 +148,3 @@ def scaled(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarr
     deviation = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
     deviation = np.where(deviation > 0, deviation, 1.0)
     return (values - mean) / deviation, mean, deviation
-
-
-def raw_columns(names: Sequence[str]) -> tuple[Column, ...]:
-    """Return number columns of these names."""
-    return tuple(Column(name, "number") for name in names)

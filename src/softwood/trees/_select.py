@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,8 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
 
     Every candidate is pruned at several prices. The best price of each search is found by mean out-of-fold loss;
     then the best other search is compared with CART row by row, and ships only if the mean paired difference is
-    more than one standard error below zero.
+    more than one standard error below zero. A tree with a soft parent is out of the race where the parent's plain
+    rounding has the lower out-of-fold log-loss or squared error: what ships is never worse than that.
 
     Args:
         groups: group 0 of all rows, then one for each fold.
@@ -89,10 +91,11 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
     """
     best: dict[str, _Scored] = {}
     for candidate in candidates:
+        ceiling = _plain_loss(groups, candidate) if candidate.soft else np.inf
         for price in PRICES:
             scored = _score(groups, candidate, price, metric, most_leaves)
             seen = best.get(candidate.setting.search)
-            if seen is None or _rank(scored) < _rank(seen):
+            if scored.trial.smooth <= ceiling and (seen is None or _rank(scored) < _rank(seen)):
                 best[candidate.setting.search] = scored
     cart = best["cart"]
     others = [scored for search, scored in best.items() if search != "cart"]
@@ -130,12 +133,10 @@ def _paired(difference: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
 def _shape(tree: DenseTree, group: Group, trial: Trial, most_leaves: int | None) -> DenseTree:
     """Prune a group's tree at the trial's price, which is a share of that group's own impurity."""
     data = group.problem(trial.setting.criterion, trial.setting.min_leaf, 0.0)
-    total = np.concatenate(
-        [[data.weight[data.active].sum()], data.weight[data.active] @ group.rows.targets[data.active]]
-    )
-    impurity = leaf_cost(total, data.prior, 0.0, data.kind)
+    weight, targets = data.weight[data.active], group.rows.targets[data.active]
+    impurity = leaf_cost(np.concatenate([[weight.sum()], weight @ targets]), data.prior, 0.0, data.kind)
     if trial.setting.criterion != "entropy":  # leaf_cost leaves out the sum of squares
-        impurity += float(data.weight[data.active] @ (group.rows.targets[data.active] ** 2).sum(1))
+        impurity += float(weight @ (targets**2).sum(1))
     tree = pruned(tree, data, trial.price * max(impurity, 0.0))
     return tree if most_leaves is None else pruned_to(tree, data, most_leaves)
 
@@ -147,41 +148,58 @@ def _answers(group: Group, tree: DenseTree, criterion: str, strength: float) -> 
     return answers
 
 
+def _folds(groups: Sequence[Group], things: Sequence[Any]) -> list[tuple[Group, Any, np.ndarray]]:
+    """Return (group, its thing, rows to judge it on) for each fold; without folds, all rows on themselves."""
+    pairs = list(zip(groups, things, strict=True))
+    return [(group, thing, ~group.active) for group, thing in pairs[1:]] or [(*pairs[0], pairs[0][0].active)]
+
+
+def _smooth_metric(rows: Rows) -> str:
+    return "log_loss" if rows.is_classification else "squared"
+
+
 def _score(
     groups: Sequence[Group], candidate: Candidate, price: float, metric: str, most_leaves: int | None
 ) -> _Scored:
     rows, setting = groups[0].rows, candidate.setting
     trial = Trial(setting, price, 0.0, 0.0)
-    smooth_metric = "log_loss" if rows.is_classification else "squared"
-    total, smooth, count = np.zeros(rows.n), np.zeros(rows.n), np.zeros(rows.n)
-    folds = list(zip(groups, candidate.trees, strict=True))
-    for group, tree in folds[1:] or folds:  # without folds: on the rows themselves, for want of others
-        outside = ~group.active if len(folds) > 1 else group.active
+    names = (metric, _smooth_metric(rows))
+    total, count = np.zeros((2, rows.n)), np.zeros(rows.n)
+    for group, tree, judged in _folds(groups, candidate.trees):
         answers = _answers(group, _shape(tree, group, trial, most_leaves), setting.criterion, 1.0)
-        total += np.where(outside, METRICS[metric](answers, rows), 0.0)
-        smooth += np.where(outside, METRICS[smooth_metric](answers, rows), 0.0)
-        count += outside
-    losses = total / np.maximum(count, 1)
-    mean = float(np.average(losses, weights=rows.weight))
-    mean_smooth = float(np.average(smooth / np.maximum(count, 1), weights=rows.weight))
+        total += [np.where(judged, METRICS[name](answers, rows), 0.0) for name in names]
+        count += judged
+    losses, smooth = total / np.maximum(count, 1)
+    mean, mean_smooth = (float(np.average(part, weights=rows.weight)) for part in (losses, smooth))
     return _Scored(candidate, Trial(setting, price, mean, mean_smooth), losses)
+
+
+def _plain_loss(groups: Sequence[Group], candidate: Candidate) -> float:
+    """Return the mean out-of-fold log-loss or squared error of the soft parents' plain rounding."""
+    rows, total, weight = groups[0].rows, 0.0, 0.0
+    for group, parent, judged in _folds(groups, candidate.soft):
+        answers = parent.leaf_answers()[parent.dense().leaf_of(group.codes)]
+        losses = METRICS[_smooth_metric(rows)](answers, rows)
+        total += float((losses * rows.weight)[judged].sum())
+        weight += float(rows.weight[judged].sum())
+    return total / weight
 
 
 def _strength(groups: Sequence[Group], winner: _Scored, most_leaves: int | None) -> float:
     """Return the smoothing of the leaves with the least out-of-fold log-loss or squared error."""
-    rows, metric = groups[0].rows, "log_loss" if groups[0].rows.is_classification else "squared"
-    shaped = [
-        (group, _shape(tree, group, winner.trial, most_leaves))
-        for group, tree in list(zip(groups, winner.candidate.trees, strict=True))[1:]
-    ]
-    if not shaped:
+    rows = groups[0].rows
+    if len(groups) == 1:
         return 1.0 if rows.is_classification else 0.0
+    shaped = [
+        (group, _shape(tree, group, winner.trial, most_leaves), judged)
+        for group, tree, judged in _folds(groups, winner.candidate.trees)
+    ]
 
     def loss(strength: float) -> float:
         total = 0.0
-        for group, tree in shaped:
-            losses = METRICS[metric](_answers(group, tree, winner.trial.setting.criterion, strength), rows)
-            total += float((losses * rows.weight)[~group.active].sum())
+        for group, tree, judged in shaped:
+            answers = _answers(group, tree, winner.trial.setting.criterion, strength)
+            total += float((METRICS[_smooth_metric(rows)](answers, rows) * rows.weight)[judged].sum())
         return total
 
     return min(STRENGTHS, key=loss)

@@ -119,15 +119,7 @@ class SoftModel:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SoftModel:
         """Build the model that ``to_dict`` described."""
-        features = tuple(
-            Feature(
-                f["column"],
-                np.array(f["cuts"], float),
-                np.array(f["level_bin"], np.int64),
-                np.array(f["ranks"], np.float32),
-            )
-            for f in content["features"]
-        )
+        features = tuple(Feature.from_dict(feature) for feature in content["features"])
         scale = [None if content[name] is None else np.array(content[name], float) for name in ("mean", "deviation")]
         return cls(
             QuantileCodec(tuple(Column.from_dict(c) for c in content["columns"]), features),

@@ -1,0 +1,228 @@
+"""What the tree learners share: parameters, tables in, certificates, answers."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from softwood.artifacts import Column, HardEnsemble, encode_table
+from softwood.core import InputError, SoftwoodWarning, check_choice, check_number
+from softwood.data import describe, read_table
+from softwood.lifecycle import Certificate, certify
+from softwood.trees._engine import Found, Options, search
+from softwood.trees._rows import Rows, held_out
+from softwood.trees._soft_model import SoftModel
+from softwood.trees._soft_tree import MAX_DEPTH
+
+_LEAST_TO_HOLD_OUT, _MOST_HELD_OUT = 100, 5_000  # rows
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A checked table with its target.
+
+    Args:
+        table: as it came: a pandas frame, or an array of numbers.
+        columns: the C columns in use.
+        x: float64 ``[n, C]``, encoded.
+        y: ``[n]`` or ``[n, K]``.
+        weight: float64 ``[n]``, mean 1.
+        given_weight: ``[n]``, or None if the user gave none.
+    """
+
+    table: Any
+    columns: tuple[Column, ...]
+    x: np.ndarray
+    y: np.ndarray
+    weight: Any = None
+    given_weight: Any = None
+
+    def take(self, keep: np.ndarray) -> Training:
+        """Return the rows where the mask ``keep`` is True."""
+        table = self.table[keep]
+        weight, given = (None if part is None else part[keep] for part in (self.weight, self.given_weight))
+        return Training(table, self.columns, self.x[keep], self.y[keep], weight, given)
+
+    def weighted(self, sample_weight: Any) -> Training:
+        """Return the rows of positive weight, with weights of mean 1."""
+        weight = _check_sample_weight(sample_weight, self.x, dtype=np.float64, ensure_non_negative=True)
+        if not (weight > 0).any():
+            raise InputError(
+                "no row has weight", got="sample weights that are all zero", allowed="at least one > 0",
+                fix="check sample_weight",
+            )  # fmt: skip
+        given = None if sample_weight is None else weight
+        whole = Training(self.table, self.columns, self.x, self.y, weight / weight[weight > 0].mean(), given)
+        return whole.take(weight > 0)
+
+
+class TreeLearner(BaseEstimator):
+    """What both learners share; see ``TreeClassifier``."""
+
+    artifact_: HardEnsemble
+    certificate_: Certificate
+    soft_: SoftModel | None
+    record_: dict[str, Any]
+    feature_importances_: np.ndarray
+
+    def __init__(
+        self,
+        max_depth: int = 4,
+        *,
+        max_leaf_nodes: int | None = None,
+        min_samples_leaf: float = 1,
+        metric: str = "accuracy",
+        holdout: float = 0.1,
+        effort: float = 1.0,
+        time_limit: float | None = None,
+        n_jobs: int | None = -1,
+        random_state: Any = 0,
+        checkpoint: str | Path | None = None,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.max_depth = max_depth
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_samples_leaf = min_samples_leaf
+        self.metric = metric
+        self.holdout = holdout
+        self.effort = effort
+        self.time_limit = time_limit
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.progress = progress
+
+    def _options(self, metrics: tuple[str, ...]) -> Options:
+        leaves = self.max_leaf_nodes
+        return Options(
+            max_depth=check_number("max_depth", self.max_depth, low=1, high=MAX_DEPTH, integer=True),
+            max_leaf_nodes=None if leaves is None else check_number("max_leaf_nodes", leaves, low=1, integer=True),
+            min_samples_leaf=check_number("min_samples_leaf", self.min_samples_leaf, low=0),
+            metric=check_choice("metric", self.metric, metrics),
+            effort=check_number("effort", self.effort, low=0.01, high=100),
+            time_limit=None if self.time_limit is None else check_number("time_limit", self.time_limit, low=0.1),
+            jobs=_threads(self.n_jobs),
+            seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
+            checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
+        )
+
+    def _table(self, x: Any, y: Any, **checks: Any) -> Training:
+        """Check table and target; find the columns, and encode them."""
+        if _is_plain(x):
+            checked, y = validate_data(self, x, y, dtype=np.float64, ensure_all_finite="allow-nan", **checks)
+            names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(checked.shape[1])])
+            columns = tuple(Column(str(name), "number") for name in names)
+            return Training(x if isinstance(x, pd.DataFrame) else checked, columns, checked, y)
+        frame = read_table(x).frame
+        validate_data(self, frame, skip_check_array=True)
+        found = describe(frame)
+        for name, reason in found.dropped:
+            warnings.warn(f"column {name!r} is left out: {reason}", SoftwoodWarning, stacklevel=4)
+        y = validate_data(self, X="no_validation", y=y, **checks)
+        if len(frame) != len(y):
+            raise InputError(
+                "table and target differ in length", got=f"{len(frame)} and {len(y)} rows", allowed="one target a row",
+                fix="pass the target of the same rows",
+            )  # fmt: skip
+        return Training(frame, found.columns, encode_table(found.columns, frame), y)
+
+    def _search(self, rows: Rows, options: Options) -> tuple[Found, np.ndarray]:
+        """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
+        share = check_number("holdout", self.holdout, low=0, high=0.5)
+        share = share if rows.n >= _LEAST_TO_HOLD_OUT else 0.0
+        aside = held_out(rows, share, _MOST_HELD_OUT, np.random.default_rng(options.seed))
+        return search(rows.take(~aside), options, self.progress or _silent), aside
+
+    def _certify(self, found: Found, data: Training, aside: np.ndarray) -> None:
+        """Certify on the rows set aside; where there are none, on the training rows, and say so."""
+        self.record_ = {**found.record, "held_out_rows": int(aside.sum())}
+        self.feature_importances_ = found.importance
+        measured = data.take(aside if aside.any() else ~aside)
+        rows = f"{len(measured.y)} rows held out from training and selection"
+        limits = []
+        if not aside.any():
+            rows = f"the {len(measured.y)} training rows"
+            limits = ["rows that training has not seen: too few came, or holdout=0, so every number is optimistic"]
+        self.certificate_ = self._certificate(measured.table, measured.y, measured.given_weight, rows, limits)
+
+    def _certificate(self, table: Any, y: Any, weight: Any, rows: str, limits: list[str]) -> Certificate:
+        model, soft = self.artifact_, self.soft_
+        shipped = self.record_["shipped"]
+        return certify(
+            model, soft, (table, y), loss="squared" if model.classes is None else "log_loss",
+            rounded=None if soft is None else soft.rounded, classes=model.classes, sample_weight=weight, rows=rows,
+            ships=f"one tree of {model.n_leaves} leaves, depth {model.depth}, found by {shipped['search']}",
+            not_covered=limits,
+        )  # fmt: skip
+
+    def certify(self, X: Any, y: Any, sample_weight: Any = None, *, rows: str = "rows given to certify") -> Certificate:
+        """Certify the fitted model on further rows.
+
+        Args:
+            X: table as in ``fit``.
+            y: target ``[n]``.
+            sample_weight: ``[n]`` or None.
+            rows: which rows these are, in words.
+        """
+        return self._certificate(self._frame(X), np.asarray(y), sample_weight, rows, [])
+
+    def _frame(self, x: Any) -> Any:
+        """Return a table that ``artifact_`` reads, after scikit-learn's checks of names and widths."""
+        check_is_fitted(self)
+        if _is_plain(x):
+            x = validate_data(self, x, reset=False, dtype=np.float64, ensure_all_finite="allow-nan")
+            names = getattr(self, "feature_names_in_", None)
+            return x if names is None else pd.DataFrame(x, columns=names)
+        frame = read_table(x).frame
+        validate_data(self, frame, reset=False, skip_check_array=True)
+        return frame
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the label or value of each row, ``[n]``.
+
+        Args:
+            X: table as in ``fit``.
+        """
+        table = self._frame(X)
+        return self.artifact_.predict(table)
+
+    def apply(self, X: Any) -> np.ndarray:
+        """Return the leaf that each row reaches, int32 ``[n]``, as ``artifact_`` numbers them.
+
+        Args:
+            X: table as in ``fit``.
+        """
+        table = self._frame(X)
+        return self.artifact_.apply(table)[:, 0]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _is_plain(x: Any) -> bool:
+    """Is this an array, a list, or a frame of numbers only? Anything else goes through ``describe``."""
+    if not hasattr(x, "columns"):
+        return True
+    dtypes = getattr(x, "dtypes", None)
+    return isinstance(x, pd.DataFrame) and all(pd.api.types.is_numeric_dtype(kind) for kind in dtypes or ())
+
+
+def _threads(n_jobs: int | None) -> int:
+    count = 1 if n_jobs is None else check_number("n_jobs", n_jobs, low=-1, integer=True)
+    return max(count, 1) if count >= 0 else (os.cpu_count() or 1)
+
+
+def _silent(stage: str, done: float) -> None:
+    """Tell nobody."""
