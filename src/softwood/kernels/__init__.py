@@ -7,14 +7,15 @@ Each is compiled on first use and cached on disk; none holds the interpreter loc
 
 from softwood.kernels._dense import MISSING, dense_leaf_indices
 from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, polish, tree_cost
-from softwood.kernels._splits import ENTROPY, SQUARED, Problem, best_splits, leaf_cost
+from softwood.kernels._splits import ENTROPY, ERROR, SQUARED, Problem, best_splits, leaf_cost
 from softwood.kernels._traverse import leaf_indices
 
 __all__ = [
     "ENTROPY",
+    "ERROR",
     "MISSING",
-    "Problem",
     "SQUARED",
+    "Problem",
     "best_splits",
     "dense_leaf_indices",
     "grow",

@@ -36,9 +36,7 @@ def walk(
 
 
 @njit(nogil=True, cache=True)
-def dense_leaf_indices(
-    codes: np.ndarray, feature: np.ndarray, cut: np.ndarray, missing_left: np.ndarray
-) -> np.ndarray:
+def dense_leaf_indices(codes: np.ndarray, feature: np.ndarray, cut: np.ndarray, missing_left: np.ndarray) -> np.ndarray:
     """Return the leaf of a complete tree that each row reaches.
 
     Args:

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from softwood.kernels._dense import walk
-from softwood.kernels._splits import SQUARED, Problem, best_splits, leaf_cost
+from softwood.kernels._splits import ENTROPY, ERROR_TIE, SQUARED, Problem, best_splits, leaf_cost
 
 
 @njit(nogil=True, cache=True)
@@ -115,10 +115,14 @@ def grow(data: Problem, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @njit(nogil=True, cache=True)
 def _row_cost(data: Problem, row: int, value: np.ndarray) -> float:
-    """Loss of one row at a leaf value: -w log v_y, or w |y - v|^2 without its constant w |y|^2."""
+    """Loss of one row at a leaf value: -w log v_y, w |y - v|^2 without its constant w |y|^2, or w [y != argmax v]."""
     weight, by_label, squares, cross = data.weight[row], data.labels.shape[0] > 0, 0.0, 0.0
     if by_label and data.kind != SQUARED:
-        return -weight * np.log(max(value[data.labels[row]], 1e-12))
+        label = data.labels[row]
+        log_loss = -np.log(max(value[label], 1e-12))
+        if data.kind == ENTROPY:
+            return weight * log_loss
+        return weight * (ERROR_TIE * log_loss + (0.0 if np.argmax(value) == label else 1.0))
     for k in range(value.shape[0]):
         squares += value[k] * value[k]
         if not by_label:

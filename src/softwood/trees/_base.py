@@ -213,10 +213,9 @@ class TreeLearner(BaseEstimator):
 
 def _is_plain(x: Any) -> bool:
     """Is this an array, a list, or a frame of numbers only? Anything else goes through ``describe``."""
-    if not hasattr(x, "columns"):
-        return True
-    dtypes = getattr(x, "dtypes", None)
-    return isinstance(x, pd.DataFrame) and all(pd.api.types.is_numeric_dtype(kind) for kind in dtypes or ())
+    if isinstance(x, pd.DataFrame):
+        return all(pd.api.types.is_numeric_dtype(kind) for kind in x.dtypes)
+    return not (hasattr(x, "columns") or isinstance(x, dict))
 
 
 def _threads(n_jobs: int | None) -> int:

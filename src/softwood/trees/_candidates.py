@@ -15,7 +15,7 @@ from softwood.lifecycle import HardenResult
 from softwood.trees._coded_tree import CodedTree, Hardening
 from softwood.trees._dense_tree import DenseTree, grown, polished
 from softwood.trees._gradient import BATCH, Batch, anneal_copies, hardened, make_batch, train_restarts
-from softwood.trees._rows import Group
+from softwood.trees._rows import Group, Rows
 
 SMOOTHING = 1.0  # pseudo-rows at the prior while a class tree is searched
 _LEAST = (1.0, 5.0, 20.0)  # rows in a leaf, for CART
@@ -28,7 +28,7 @@ class Setting:
 
     Args:
         search: ``"cart"``, ``"kicks"`` or ``"gradient"``.
-        criterion: ``"gini"``, ``"entropy"`` or ``"squared"``.
+        criterion: ``"gini"``, ``"entropy"``, ``"error"`` or ``"squared"``.
         min_leaf: least weight on each side of a split.
     """
 
@@ -96,31 +96,30 @@ def cart_candidates(groups: Sequence[Group], depth: int, least: float, jobs: int
 
 
 def kick_candidates(
-    groups: Sequence[Group], depth: int, least: float, jobs: int, effort: Effort, seed: int
+    groups: Sequence[Group], settings: Sequence[Setting], depth: int, jobs: int, effort: Effort, seed: int
 ) -> list[Candidate]:
-    """Return greedily grown trees that were polished and kicked, for each least number of rows in a leaf.
+    """Return greedily grown trees that were polished and kicked.
 
     Args:
         groups: G groups.
+        settings: what to polish for; see ``polished_settings``.
         depth: D.
-        least: the user's ``min_samples_leaf``.
         jobs: threads.
         effort: how much is tried.
         seed: of the kicks.
     """
 
     def fit(setting: Setting, group: Group) -> DenseTree:
-        data = _problem(group, setting)
-        return polished(grown(data, depth), data, np.random.default_rng(seed), effort.kicks)
+        start = grown(group.problem(_smooth_criterion(group), setting.min_leaf, 0.0), depth)
+        return polished(start, _problem(group, setting), np.random.default_rng(seed), effort.kicks)
 
-    settings = [Setting("kicks", _criterion(groups[0]), m) for m in _at_least(_LEAST_POLISHED, least)]
     return [Candidate(setting, _each(groups, jobs, _partial(fit, setting))) for setting in settings]
 
 
 def gradient_candidates(
     groups: Sequence[Group],
+    settings: Sequence[Setting],
     depth: int,
-    least: float,
     jobs: int,
     effort: Effort,
     seed: int,
@@ -134,8 +133,8 @@ def gradient_candidates(
 
     Args:
         groups: G groups.
+        settings: what to polish for; see ``polished_settings``.
         depth: D.
-        least: the user's ``min_samples_leaf``.
         jobs: threads.
         effort: how much is tried.
         seed: of starts, row order and kicks.
@@ -157,36 +156,50 @@ def gradient_candidates(
         best = min((polished(tree, data) for tree in fresh), key=_cost_on(data))
         return polished(best, data, np.random.default_rng(seed), effort.kicks)
 
-    result = []
-    for setting in [Setting("gradient", _criterion(groups[0]), m) for m in _at_least(_LEAST_POLISHED, least)]:
-        trees = _each(groups, jobs, _partial(fit, setting))
-        result.append(_annealed(groups, setting, trees, batch, max(steps // 4, 20), seed, checkpoint, progress))
-    return result
-
-
-def _annealed(
-    groups: Sequence[Group], setting: Setting, trees: list[DenseTree], batch: Batch, steps: int, seed: int,
-    checkpoint: Path | None, progress: Any,
-) -> Candidate:  # fmt: skip
-    """Soften, tune, anneal and harden each group's tree; keep the better of before and after on its rows."""
+    trees = [_each(groups, jobs, _partial(fit, setting)) for setting in settings]
     is_classes = groups[0].rows.is_classification
-    means = [Hardening(group.codec, _problem(group, setting), is_classes) for group in groups]
-    place = checkpoint and checkpoint / f"anneal-{setting.min_leaf:g}"
-    soft = anneal_copies(groups, trees, means, batch, steps=steps, seed=seed, checkpoint=place, progress=progress)
+    means = [[Hardening(group.codec, _problem(group, setting), is_classes) for group in groups] for setting in settings]
+    copies = anneal_copies(
+        groups, trees, means, batch, steps=max(steps // 4, 20), seed=seed,
+        checkpoint=checkpoint and checkpoint / "anneal", progress=progress,
+    )  # fmt: skip
+    return [
+        _hardened_candidate(setting, found, soft, batch)
+        for setting, found, soft in zip(settings, trees, copies, strict=True)
+    ]
+
+
+def _hardened_candidate(setting: Setting, trees: list[DenseTree], soft: list[CodedTree], batch: Batch) -> Candidate:
+    """Harden each group's annealed copy; keep the better of before and after on the group's rows."""
     shipped, records = [], []
-    for index, (tree, copy, mean) in enumerate(zip(trees, soft, means, strict=True)):
+    for index, (tree, copy) in enumerate(zip(trees, soft, strict=True)):
         dense, record = hardened(copy, batch, index)
-        cost = _cost_on(mean.problem)
+        cost = _cost_on(copy.hardening.problem)
         shipped.append(dense if cost(dense) <= cost(tree) else tree)
         records.append(record)
     return Candidate(setting, shipped, soft, records[0])
+
+
+def polished_settings(search: str, rows: Rows, metric: str, least: float) -> list[Setting]:
+    """Return what a search polishes for: the smooth loss, wrong labels too if they are the metric, and each least
+    number of rows in a leaf.
+
+    Args:
+        search: ``"kicks"`` or ``"gradient"``.
+        rows: what is fitted.
+        metric: what selection compares.
+        least: the user's ``min_samples_leaf``.
+    """
+    criteria = ["entropy"] if rows.is_classification else ["squared"]
+    criteria += ["error"] if metric == "accuracy" else []
+    return [Setting(search, criterion, m) for criterion in criteria for m in _at_least(_LEAST_POLISHED, least)]
 
 
 def _problem(group: Group, setting: Setting) -> Any:
     return group.problem(setting.criterion, setting.min_leaf, SMOOTHING if group.rows.is_classification else 0.0)
 
 
-def _criterion(group: Group) -> str:
+def _smooth_criterion(group: Group) -> str:
     return "entropy" if group.rows.is_classification else "squared"
 
 

@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from softwood.trees._candidates import Effort, cart_candidates, gradient_candidates, kick_candidates
+from softwood.trees._candidates import (
+    Effort,
+    cart_candidates,
+    gradient_candidates,
+    kick_candidates,
+    polished_settings,
+)
 from softwood.trees._dense_tree import node_costs
 from softwood.trees._rows import Rows, make_groups
 from softwood.trees._select import Choice, choose
@@ -102,14 +108,16 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
         if left() > 0:
             progress("kicks and polish", 0.0)
             start = time.monotonic()
-            candidates += kick_candidates(groups, depth, least, jobs, effort, seed)
+            settings = polished_settings("kicks", rows, options.metric, least)
+            candidates += kick_candidates(groups, settings, depth, jobs, effort, seed)
             seconds["kicks"] = time.monotonic() - start
         else:
             cut.append("kicks")
         if left() > seconds.get("kicks", 0.0):
             start = time.monotonic()
+            settings = polished_settings("gradient", rows, options.metric, least)
             candidates += gradient_candidates(
-                groups, depth, least, jobs, effort, seed, checkpoint=options.checkpoint,
+                groups, settings, depth, jobs, effort, seed, checkpoint=options.checkpoint,
                 time_limit=None if limit == float("inf") else max(left() / 2, 0.1), progress=told("gradient restarts"),
             )  # fmt: skip
             seconds["gradient"] = time.monotonic() - start

@@ -115,18 +115,18 @@ class _AnnealLearner(BatchLearner):
         self.gap_rows = torch.arange(0, self.x.shape[1], max(self.x.shape[1] // _GAP_ROWS, 1))
 
     def step(self, state: TrainState) -> float:
-        """Do one step, and every tenth time let the annealer look at the widest gap of all groups."""
+        """Do one step, and every tenth time let the annealer look at the widest gap of all trees."""
         loss = super().step(state)
         if state.step % _GAP_EVERY == _GAP_EVERY - 1:
             self.annealer.step(self.gap())
         return loss
 
     def gap(self) -> float:
-        """Return the soft loss minus the hard loss of the group where they differ most."""
+        """Return the soft loss minus the hard loss of the tree where they differ most."""
         x, target, weight = self.x[:, self.gap_rows], self.target[self.gap_rows], self.weight[:, None, self.gap_rows]
         with torch.no_grad():
             soft, hard = (
-                (row_losses(model(x), target) * weight).mean((1, 2)) for model in (self.model, self.model.harden())
+                (row_losses(model(x), target) * weight).mean(-1).ravel() for model in (self.model, self.model.harden())
             )
         gaps = soft - hard
         return float(gaps[gaps.abs().argmax()])
@@ -143,63 +143,63 @@ class _AnnealLearner(BatchLearner):
 
 def anneal_copies(
     groups: Sequence[Group],
-    trees: Sequence[DenseTree],
-    hardenings: Sequence[Hardening],
+    trees: Sequence[Sequence[DenseTree]],
+    hardenings: Sequence[Sequence[Hardening]],
     batch: Batch,
     *,
     steps: int,
     seed: int,
     checkpoint: Path | None = None,
     progress: Any = None,
-) -> list[CodedTree]:
-    """Make a soft copy of one tree a group, tune all copies by gradient, and cool them as the gap allows.
+) -> list[list[CodedTree]]:
+    """Make soft copies of S trees of each group, tune all by gradient, and cool them as the widest gap allows.
 
     Gates are smooth steps, so a cooled copy answers exactly as its rounding for every row outside the bands.
 
     Args:
         groups: G groups.
-        trees: one for each group.
-        hardenings: what each copy will be hardened with.
+        trees: ``[S][G]``.
+        hardenings: ``[S][G]``, what each copy will be hardened with.
         batch: the rows.
         steps: of Adam.
         seed: of the row order.
         checkpoint: directory, or None.
         progress: as in ``lifecycle.train``.
     """
-    width, depth = batch.x.shape[2], trees[0].depth
+    width, depth = batch.x.shape[2], trees[0][0].depth
     model = SoftTreeBatch(
-        len(groups), 1, width, batch.outputs, depth, gate="smooth_step", straight_through=False,
+        len(groups), len(trees), width, batch.outputs, depth, gate="smooth_step", straight_through=False,
         temperature=0.1, missing=batch.missing, generator=torch.Generator().manual_seed(seed),
     )  # fmt: skip
     with torch.no_grad():
-        for g, (group, tree, means) in enumerate(zip(groups, trees, hardenings, strict=True)):
-            for name, value in soft_parameters(tree, group.codec, width).items():
-                getattr(model, name)[g, 0] = value
+        for s, g in np.ndindex(len(trees), len(groups)):
+            tree, means = trees[s][g], hardenings[s][g]
+            for name, value in soft_parameters(tree, means.codec, width).items():
+                getattr(model, name)[g, s] = value
             values = tree.values(means.problem, means.problem.smoothing)
-            model.leaf[g, 0] = torch.from_numpy(leaf_logits(values, means.is_classification)).float()
+            model.leaf[g, s] = torch.from_numpy(leaf_logits(values, means.is_classification)).float()
     annealer = Annealer(model, target_gap=0.001, rate=0.7, floor=0.01, patience=2)
     learner = _AnnealLearner(annealer, model, batch.x, batch.target, batch.weight, steps, BATCH, _TUNING_RATE)
     train(learner, steps=steps, random_state=seed, checkpoint=checkpoint, progress=progress)
-    pairs = enumerate(zip(groups, hardenings, strict=True))
-    return [_one_tree(model, index, means, group.codec.n_features) for index, (group, means) in pairs]
+    return [[_one_tree(model, g, s, means) for g, means in enumerate(row)] for s, row in enumerate(hardenings)]
 
 
-def _one_tree(model: SoftTreeBatch, group: int, hardening: Hardening, width: int) -> CodedTree:
-    """Cut one group's tree out of the batch, without the padding."""
-    width = max(width, 1)
+def _one_tree(model: SoftTreeBatch, group: int, place: int, hardening: Hardening) -> CodedTree:
+    """Cut one tree out of the batch, without the padding."""
+    width = max(hardening.codec.n_features, 1)
     depth = int(model.leaf.shape[2]).bit_length() - 1
     tree = CodedTree(
         hardening, in_features=width, out_features=model.leaf.shape[3], depth=depth, gate=model.gate,
         temperature=float(model.temperature), missing=True,
     )  # fmt: skip
     with torch.no_grad():
-        tree.feature_logits.copy_(model.feature_logits[group, 0, :, :width])
-        tree.threshold.copy_(model.threshold[group, 0, :, :width])
+        tree.feature_logits.copy_(model.feature_logits[group, place, :, :width])
+        tree.threshold.copy_(model.threshold[group, place, :, :width])
         # a test on padding sends every row left; its stand-in is a threshold beyond all ranks
-        padded = model.feature_logits[group, 0].argmax(-1) >= width
+        padded = model.feature_logits[group, place].argmax(-1) >= width
         tree.threshold[padded] = 2.0
-        tree.missing_logit.copy_(torch.where(padded, torch.tensor(1.0), model.missing_logit[group, 0]))
-        tree.leaf.copy_(model.leaf[group, 0])
+        tree.missing_logit.copy_(torch.where(padded, torch.tensor(1.0), model.missing_logit[group, place]))
+        tree.leaf.copy_(model.leaf[group, place])
     return tree
 
 

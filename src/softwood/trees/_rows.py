@@ -9,9 +9,9 @@ import numpy as np
 
 from softwood.artifacts import Column
 from softwood.data import QuantileCodec
-from softwood.kernels import ENTROPY, SQUARED, Problem
+from softwood.kernels import ENTROPY, ERROR, SQUARED, Problem
 
-CRITERIA = {"entropy": ENTROPY, "gini": SQUARED, "squared": SQUARED}
+CRITERIA = {"entropy": ENTROPY, "error": ERROR, "gini": SQUARED, "squared": SQUARED}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Group:
         """Return what the kernels fit trees to.
 
         Args:
-            criterion: ``"entropy"``, ``"gini"`` or ``"squared"``.
+            criterion: ``"entropy"``, ``"error"``, ``"gini"`` or ``"squared"``.
             min_leaf: least weight on each side of a split.
             smoothing: pseudo-rows at the prior in each leaf.
         """

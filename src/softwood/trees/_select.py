@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from softwood.kernels import leaf_cost
+from softwood.kernels import SQUARED, leaf_cost
 from softwood.trees._candidates import Candidate, Setting
 from softwood.trees._dense_tree import DenseTree, pruned, pruned_to
 from softwood.trees._rows import Group, Rows
@@ -135,7 +135,7 @@ def _shape(tree: DenseTree, group: Group, trial: Trial, most_leaves: int | None)
     data = group.problem(trial.setting.criterion, trial.setting.min_leaf, 0.0)
     weight, targets = data.weight[data.active], group.rows.targets[data.active]
     impurity = leaf_cost(np.concatenate([[weight.sum()], weight @ targets]), data.prior, 0.0, data.kind)
-    if trial.setting.criterion != "entropy":  # leaf_cost leaves out the sum of squares
+    if data.kind == SQUARED:  # leaf_cost leaves out the sum of squares
         impurity += float(weight @ (targets**2).sum(1))
     tree = pruned(tree, data, trial.price * max(impurity, 0.0))
     return tree if most_leaves is None else pruned_to(tree, data, most_leaves)
