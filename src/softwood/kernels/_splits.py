@@ -102,11 +102,16 @@ def best_splits(
 
     Returns:
         feature int32, cut int32, missing_left bool, cost float64, each ``[n_nodes]``; feature -1 and cost inf
-        where no split is possible. The first of equally good splits wins. Cost: O(n F + n_nodes bins F K) time,
-        O(n_nodes bins K) memory.
+        where no split is possible. A cut of -1 sends all that is not missing right. The first of equally good
+        splits wins. Cost: O(n F + n_nodes bins F K) time, O(n_nodes bins K) memory.
 
     Example:
-        See ``tests/kernels/test_splits.py``, which compares with enumeration.
+        >>> codes, one, none = np.array([[0, 1, 2, 2]], np.uint8), np.ones(1), np.zeros((0, 1))
+        >>> data = Problem(codes, np.array([3]), np.zeros(0, int), np.array([[0.0], [0.0], [5.0], [5.0]]), np.ones(4),
+        ...                np.ones(4, bool), one > 0, one, 0.0, 1.0, SQUARED)
+        >>> feature, cut, missing_left, cost = best_splits(data, np.zeros(4, int), 1, np.zeros(0))
+        >>> feature.tolist(), cut.tolist(), cost.tolist()
+        ([0], [1], [-50.0])
     """
     given = costs.shape[0] > 0
     by_label = data.labels.shape[0] > 0
@@ -148,14 +153,19 @@ def best_splits(
             for direction in range(2 if has_missing else 1):
                 for k in range(outputs + 1):
                     side_left[k] = lost[k] if direction == 1 else 0.0
-                # the last cut only separates the missing from all others, and once is enough
-                for b in range(bins if has_missing and direction == 0 else bins - 1):
-                    if histogram[v, b, 0] == 0.0:
+                # Missing against all others: the last cut, missing right, once; but where the costs of the sides
+                # are given, the other way round (cut -1, missing left) is another split.
+                first_cut = -1 if given and direction == 1 else 0
+                for b in range(first_cut, bins if has_missing and direction == 0 else bins - 1):
+                    if b >= 0 and histogram[v, b, 0] == 0.0:
                         continue
                     for k in range(outputs + 1):
-                        side_left[k] += histogram[v, b, k]
+                        if b >= 0:
+                            side_left[k] += histogram[v, b, k]
                         side_right[k] = total[k] - side_left[k]
-                    if min(side_left[0], side_right[0]) < data.min_leaf or side_right[0] <= 1e-12 * total[0]:
+                    # a sum of weights is not exact, so the least weight of a leaf has a tolerance
+                    lighter = min(side_left[0], side_right[0])
+                    if lighter < data.min_leaf * (1.0 - 1e-9) or side_right[0] <= 1e-12 * total[0]:
                         continue
                     if given:
                         cost = side_left[1]
