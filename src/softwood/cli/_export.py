@@ -1,0 +1,92 @@
+"""``softwood export``: a model in other formats, each run and compared before it is handed over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from softwood.cli._console import Output
+from softwood.cli._model import Model, load_model, read_like_training
+from softwood.cli._options import TABLE_HELP, Json, ModelPath
+from softwood.core import InputError, SoftwoodError, check_choice
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def export_model(model: Model, to: str, place: Path | None = None, *, check: str | None = None) -> list[dict[str, Any]]:
+    """Write a model in one format, or in all.
+
+    Args:
+        model: the model.
+        to: a format, or ``"all"``.
+        place: the file, or the folder for ``"all"``; None takes the model's name in the current folder.
+        check: a table to compare on, beside rows on every threshold; path, ``"-"`` or None.
+
+    Returns:
+        JSON content for each format: its ``ExportReport``, or with ``"all"`` the ``error`` of one that failed.
+
+    Raises:
+        InputError: an unknown format, a place that cannot be written to, or a table that does not fit.
+        SoftwoodError: a single format that cannot be written or does not give the model's answers.
+    """
+    from softwood.artifacts import FORMATS
+
+    check_choice("--to", to, [*FORMATS, "all"])
+    rows = None if check is None else read_like_training(model, check).frame
+    if to != "all":
+        return [_export_one(model, to, place or _free(Path(model.name + FORMATS[to].suffix), "--out FILE"), rows)]
+    folder = place or Path()
+    if folder.exists() and not folder.is_dir():
+        raise InputError("--out is a file", got=str(folder), allowed="a folder for --to all", fix="name a folder")
+    found = []
+    for name, form in FORMATS.items():
+        try:
+            found.append(_export_one(model, name, _free(folder / (model.name + form.suffix), "--out FOLDER"), rows))
+        except SoftwoodError as error:
+            found.append({"format": name, "verified": False, "error": str(error), "text": f"{name}: FAILED, {error}"})
+    return found
+
+
+def _export_one(model: Model, to: str, path: Path, rows: pd.DataFrame | None) -> dict[str, Any]:
+    from softwood.artifacts import export
+
+    report = export(model.ensemble, path, to, rows=rows)
+    return {**report.to_dict(), "text": str(report)}
+
+
+def _free(path: Path, option: str) -> Path:
+    """Refuse a name that nobody chose where it would replace a file that is no export of ours."""
+    if path.is_file() and b"oftwood" not in path.read_bytes():
+        raise InputError(
+            "the usual file name is taken", got=f"{path}, which no export wrote", allowed="a name that is free",
+            fix=f"pass {option}",
+        )  # fmt: skip
+    return path
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def export(
+        model: ModelPath,
+        to: Annotated[str, typer.Option(metavar="FORMAT", help="json, onnx, python, or all.", show_default=False)],
+        out: Annotated[
+            Path | None, typer.Option(help="File to write; a folder for all.  [default: the model's name, here]")
+        ] = None,
+        check: Annotated[str | None, typer.Option(metavar="TABLE", help=f"Compare on it too. {TABLE_HELP}")] = None,
+        as_json: Json = False,
+    ) -> int:
+        """Write the model in another format, checked.
+
+        The file is run, and compared with the model, before it is handed over. Exit code 1 if it answers otherwise.
+        """
+        console = Output(as_json)
+        found = export_model(load_model(model), to, out, check=check)
+        for report in found:
+            console.say(report.pop("text"))
+        failed = any("error" in report for report in found)
+        return console.finish({"model": str(model), "exports": found}, 1 if failed else 0)

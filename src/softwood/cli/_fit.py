@@ -1,0 +1,309 @@
+"""``softwood fit``: from a table to a saved, certified model."""
+
+from __future__ import annotations
+
+import json
+import platform
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from softwood.cli._checkpoint import checkpoint, settings_of
+from softwood.cli._console import Output
+from softwood.cli._fit_text import say_found, say_table
+from softwood.cli._measure import certificate_on, known_rows
+from softwood.cli._model import CERTIFICATE, RECORD, SOFT, Model, check_column, file_digest, read_like_training
+from softwood.cli._options import TABLE_HELP, Json, Progress, read_duration
+from softwood.core import InputError, SoftwoodWarning, check_choice, check_number, check_replaceable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from softwood.data import Description, Table, Target
+    from softwood.trees import TreeClassifier, TreeRegressor
+
+_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "pandas")
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What ``softwood fit`` is asked for; the names are those of its options.
+
+    Args:
+        table: path or ``"-"``.
+        target: name of the column to predict.
+        task: ``"classification"``, ``"regression"``, or None to tell from the target.
+        max_depth: splits on the longest path.
+        size: most leaf values, or None.
+        min_samples_leaf: least rows in a leaf.
+        metric: what selection compares, or None for the task's usual one.
+        test: path of a table to certify on instead of rows held out.
+        drop: columns to leave out.
+        time_limit: seconds, or None.
+        effort: multiplies what is tried.
+        holdout: share of the rows kept for the certificate.
+        seed: of everything random.
+        out: directory of the model.
+    """
+
+    table: str
+    target: str
+    task: str | None = None
+    max_depth: int = 4
+    size: int | None = None
+    min_samples_leaf: float = 1.0
+    metric: str | None = None
+    test: str | None = None
+    drop: tuple[str, ...] = ()
+    time_limit: float | None = None
+    effort: float = 1.0
+    holdout: float = 0.1
+    seed: int = 0
+    out: Path = Path("model")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A table that is ready to be fitted.
+
+    Args:
+        table: as it was read.
+        target: what is predicted.
+        found: what the columns are.
+        frame: the raw columns in use, m rows whose target is known.
+        y: targets ``[m]``.
+    """
+
+    table: Table
+    target: Target
+    found: Description
+    frame: pd.DataFrame
+    y: Any
+
+
+def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
+    """Read the table, fit, certify, save; say everything to ``out``.
+
+    Args:
+        options: what was asked for.
+        out: where text and progress go.
+
+    Returns:
+        JSON content: where the model is, its score, certificate and record.
+
+    Raises:
+        InputError: the table, the target or an option cannot be used.
+    """
+    if options.task is not None:
+        check_choice("--task", options.task, ["classification", "regression"])
+    if options.test == "-" == options.table:
+        raise InputError("two tables on standard input", got="TABLE - and --test -", allowed="one -", fix="name a file")
+    check_replaceable(options.out)
+    data = prepare(options)
+    say_table(out, options, data)
+    learner = _learner(options, data)
+    settings = settings_of(data.table.frame, {**asdict(options), "out": None})
+    place = options.out.with_name(f"{options.out.resolve().name}.checkpoint")
+    with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out) as pressed, out.stages() as report:
+        learner.set_params(checkpoint=folder, progress=report)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SoftwoodWarning)  # columns left out: said above
+            learner.fit(data.frame, data.y)
+        certificate = learner.certificate_ if options.test is None else _on_test(options, data, learner)
+        record = _record(options, data, learner, interrupted=bool(pressed))
+        extras = {
+            CERTIFICATE: _json(certificate.to_dict()),
+            RECORD: _json(record),
+            **({} if learner.soft_ is None else {SOFT: _json(learner.soft_.to_dict())}),
+        }
+        learner.artifact_.save(options.out, extras=extras)
+    unseen = options.test is not None or learner.record_["held_out_rows"] > 0
+    say_found(out, options, learner, certificate, unseen=unseen, interrupted=bool(pressed))
+    return {
+        "model": str(options.out),
+        "fingerprint": learner.artifact_.fingerprint,
+        "rules": str(learner.artifact_),
+        "passed": certificate.passed,
+        "certificate": certificate.to_dict(),
+        "score": None if certificate.score is None else {"name": certificate.score_name, **asdict(certificate.score)},
+        "unseen": unseen,
+        "interrupted": bool(pressed),
+        "record": record,
+    }
+
+
+def prepare(options: FitOptions) -> Prepared:
+    """Read the table and find out what its columns are.
+
+    Args:
+        options: what was asked for.
+
+    Raises:
+        InputError: the table, the target or a column cannot be used.
+    """
+    import numpy as np
+
+    from softwood.data import describe, read_table, read_target
+
+    table = read_table(options.table)
+    check_column("--target", options.target, table.frame.columns)
+    for name in options.drop:
+        check_column("--drop", name, table.frame.columns)
+    if options.target in options.drop:
+        raise InputError("the target is dropped", got=options.target, allowed="other columns", fix="change --drop")
+    target = read_target(table.frame[options.target], options.task)
+    known = table.frame[target.rows].drop(columns=options.target).reset_index(drop=True)
+    every = replace(target, rows=np.ones(len(known), dtype=bool))
+    found = describe(known, every, leave_out=list(dict.fromkeys(options.drop)))
+    # the parts of a date are made from its raw column
+    raw = [name if name in known else name.rpartition(".")[0] for name in (column.name for column in found.columns)]
+    y = np.asarray(target.classes)[target.values] if target.classes else target.values
+    return Prepared(table, target, found, known[list(dict.fromkeys(raw))], y)
+
+
+def _learner(options: FitOptions, data: Prepared) -> TreeClassifier | TreeRegressor:
+    from softwood.trees import TreeClassifier, TreeRegressor
+
+    common = {
+        "max_leaf_nodes": _most_leaves(options.size, len(data.target.classes)),
+        "min_samples_leaf": options.min_samples_leaf,
+        "effort": options.effort,
+        "time_limit": options.time_limit,
+        "holdout": 0.0 if options.test is not None else options.holdout,
+        "random_state": check_number("--seed", options.seed, low=0, high=2**32 - 1, integer=True),
+    }
+    if data.target.kind == "classification":
+        return TreeClassifier(options.max_depth, metric=options.metric or "accuracy", **common)
+    return TreeRegressor(options.max_depth, metric=options.metric or "squared", **common)
+
+
+def _most_leaves(size: int | None, classes: int) -> int | None:
+    """Turn a budget in leaf values into leaves: one value each, or one for each class if there are three or more."""
+    if size is None:
+        return None
+    width = classes if classes > 2 else 1
+    return int(check_number("--size", size, low=width, integer=True)) // width
+
+
+def _on_test(options: FitOptions, data: Prepared, learner: Any) -> Any:
+    """Certify on the rows of the test file."""
+    assert options.test is not None
+    model = Model(options.out, learner.artifact_, {"table": _table_record(options, data)})
+    frame = read_like_training(model, options.test, target=options.target).frame
+    known, y = known_rows(learner.artifact_.classes, frame[options.target])
+    limits = []
+    if options.test != "-" and file_digest(options.test) == file_digest(options.table):
+        limits = ["rows that training has not seen: the test file is the training table"]
+    return certificate_on(
+        learner.artifact_, learner.soft_, frame[known].reset_index(drop=True), y,
+        rows=f"the rows of {options.test}", ships=learner.certificate_.ships, not_covered=limits,
+    )  # fmt: skip
+
+
+@contextmanager
+def _first_ctrl_c_keeps(out: Output) -> Iterator[list[int]]:
+    """Let the first Ctrl-C end the search with what it has, the second one leave at once.
+
+    ``lifecycle.train`` takes a KeyboardInterrupt as "stop here"; anywhere else it ends the command.
+    """
+    pressed: list[int] = []
+
+    def on_signal(number: int, frame: Any) -> None:
+        pressed.append(number)
+        if len(pressed) > 1:
+            raise SystemExit(130)
+        out.note("stopping; Ctrl-C again leaves at once")
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _table_record(options: FitOptions, data: Prepared) -> dict[str, Any]:
+    table = data.table
+    return {
+        "source": options.table, "rows": len(table.frame), "columns": table.frame.shape[1],
+        "delimiter": table.delimiter, "encoding": table.encoding, "decimal": table.decimal,
+        "notes": list(table.notes), "sha256": file_digest(options.table),
+    }  # fmt: skip
+
+
+def _record(options: FitOptions, data: Prepared, learner: Any, *, interrupted: bool) -> dict[str, Any]:
+    """Return JSON content that says how the model was made."""
+    return {
+        "format": "softwood-record",
+        "version": 1,
+        "fingerprint": learner.artifact_.fingerprint,
+        "target": options.target,
+        "task": data.target.kind,
+        "seed": options.seed,
+        "options": {**asdict(options), "out": str(options.out)},
+        "table": _table_record(options, data),
+        "columns": {
+            "used": [column.name for column in data.found.columns],
+            "dropped": [list(pair) for pair in data.found.dropped],
+            "leaks": [list(pair) for pair in data.found.leaks],
+        },
+        "notes": [*data.target.notes, *data.found.notes],
+        "interrupted": interrupted,
+        "search": learner.record_,
+        "versions": {
+            "python": platform.python_version(), "softwood": version("softwood"),
+            **{name: version(name) for name in _PACKAGES},
+        },
+    }  # fmt: skip
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def fit(
+        table: Annotated[str, typer.Argument(metavar="TABLE", help=TABLE_HELP, show_default=False)],
+        target: Annotated[str, typer.Option(metavar="COL", help="Column to predict.", show_default=False)],
+        task: Annotated[
+            str | None, typer.Option(help="classification or regression.  [default: told from COL]")
+        ] = None,
+        max_depth: Annotated[int, typer.Option(help="Splits on the longest path, 1 to 10.")] = 4,
+        size: Annotated[int | None, typer.Option(help="Most leaf values; a leaf of K > 2 classes counts K.")] = None,
+        min_samples_leaf: Annotated[float, typer.Option(help="Least rows in a leaf.")] = 1.0,
+        metric: Annotated[
+            str | None, typer.Option(help="accuracy or log_loss; squared or absolute.  [default: the first]")
+        ] = None,
+        test: Annotated[str | None, typer.Option(metavar="FILE", help="Certify on this table, train on all.")] = None,
+        drop: Annotated[list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")] = None,
+        time_limit: Annotated[str | None, typer.Option(metavar="TIME", help="Such as 90, 90s, 5m or 1h.")] = None,
+        effort: Annotated[float, typer.Option(help="Multiplies what is tried.")] = 1.0,
+        holdout: Annotated[float, typer.Option(help="Share of rows kept for the certificate.")] = 0.1,
+        seed: Annotated[int, typer.Option(help="The same seed gives the same tree.")] = 0,
+        out: Annotated[Path, typer.Option(help="Directory to write; a model there is replaced.")] = Path("model"),
+        progress: Progress = None,
+        as_json: Json = False,
+    ) -> int:
+        """Fit a tree to a table, harden it, certify it, and save it."""
+        options = FitOptions(
+            table, target, task, max_depth, size, min_samples_leaf, metric, test, tuple(drop or ()),
+            None if time_limit is None else read_duration(time_limit), effort, holdout, seed, out,
+        )  # fmt: skip
+        console = Output(as_json, progress)
+        found = fit_model(options, console)
+        code = 130 if found["interrupted"] else 0 if found["passed"] else 1
+        return console.finish(found, code)

@@ -1,0 +1,73 @@
+"""What ``softwood fit`` tells people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from softwood.cli._console import Output
+
+if TYPE_CHECKING:
+    from softwood.cli._fit import FitOptions, Prepared
+    from softwood.lifecycle import Certificate
+
+_MOST_LISTED = 20
+
+
+def say_table(out: Output, options: FitOptions, data: Prepared) -> None:
+    """Say what was read, what is predicted, and from which columns."""
+    out.say(f"Table   {options.table}", style="bold")
+    for note in data.table.notes:
+        out.say(f"  {note}")
+    out.say(f"Target  {options.target}: {data.target.kind}{_spread(data)}", style="bold")
+    for note in data.target.notes:
+        out.say(f"  {note}")
+    out.say(f"Columns {data.found.notes[0]}", style="bold")
+    for note in data.found.notes[1:]:
+        out.say(f"  {note}")
+    _say_pairs(out, "left out", data.found.dropped)
+    _say_pairs(out, "POSSIBLE LEAK (kept; --drop leaves it out)", data.found.leaks)
+
+
+def _spread(data: Prepared) -> str:
+    target = data.target
+    if not target.classes:
+        return f", {target.values.min():.6g} to {target.values.max():.6g}"
+    counts = Counter(target.values.tolist())
+    listed = [f"{label} ({counts[code]})" for code, label in enumerate(target.classes[:_MOST_LISTED])]
+    return f", {len(target.classes)} classes: {', '.join(listed)}{' ...' if len(target.classes) > _MOST_LISTED else ''}"
+
+
+def _say_pairs(out: Output, head: str, pairs: tuple[tuple[str, str], ...]) -> None:
+    for name, reason in pairs[:_MOST_LISTED]:
+        out.say(f"  {head}: {name}: {reason}")
+    if len(pairs) > _MOST_LISTED:
+        out.say(f"  {head}: {len(pairs) - _MOST_LISTED} more, see record.json")
+
+
+def say_found(
+    out: Output, options: FitOptions, learner: Any, certificate: Certificate, *, unseen: bool, interrupted: bool
+) -> None:
+    """Say what ships, why, how good it is, and what to do with it."""
+    out.title("The tree")
+    out.say(str(learner.artifact_))
+    out.title("Why this one")
+    out.say(learner.record_["reason"])
+    for cut in learner.record_["cut_by_time_limit"]:
+        out.say(f"The time limit left out: {cut}")
+    if interrupted:
+        out.say("Ctrl-C cut the search: this is the best tree so far")
+    out.title("Certificate")
+    out.say(str(certificate))
+    out.title("Score")
+    rows = f"{certificate.rows}" if unseen else f"{certificate.rows}, so it is optimistic"
+    score = "none" if certificate.score is None else f"{certificate.score_name} {certificate.score}"
+    out.say(f"{score} on {rows}")
+    out.title("Saved")
+    out.say(f"{options.out}/  ({learner.artifact_.fingerprint})")
+    out.say("  artifact.json, arrays.safetensors: the model; certificate.json; record.json: how it was made")
+    out.title("Next")
+    out.say(f"  softwood predict {options.out} TABLE")
+    out.say(f"  softwood score {options.out} TABLE")
+    out.say(f"  softwood certify {options.out} TABLE")
+    out.say(f"  softwood export {options.out} --to python")

@@ -1,0 +1,133 @@
+"""A model directory as the commands use it, and tables that are read as the training table was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softwood.core import DamagedFileError, InputError
+
+if TYPE_CHECKING:
+    from softwood.artifacts import HardEnsemble
+    from softwood.data import Table
+    from softwood.trees import SoftModel
+
+RECORD, CERTIFICATE, SOFT = "record.json", "certificate.json", "soft.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model directory holds.
+
+    Args:
+        path: the directory.
+        ensemble: what ships.
+        record: how it was made; empty if Python saved it without one.
+    """
+
+    path: Path
+    ensemble: HardEnsemble
+    record: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The directory's own name."""
+        return self.path.resolve().name
+
+    def soft(self) -> SoftModel | None:
+        """Return the model before hardening, or None where what ships has none."""
+        content = read_json(self.path / SOFT)
+        if not content:
+            return None
+        from softwood.trees import SoftModel
+
+        try:
+            return SoftModel.from_dict(content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedFileError(self.path / SOFT, f"it is no soft model ({error})", "fit again") from error
+
+    def target(self, override: str | None) -> str:
+        """Return the name of the target column."""
+        name = override or self.record.get("target")
+        if not name:
+            raise InputError(
+                "the model does not say what its target is called", got=f"no {RECORD} in {self.path}",
+                allowed="a column name", fix="pass --target COL",
+            )  # fmt: skip
+        return str(name)
+
+
+def load_model(path: Path) -> Model:
+    """Read a model directory.
+
+    Args:
+        path: what ``fit`` or ``HardEnsemble.save`` wrote.
+
+    Raises:
+        InputError: there is no such directory.
+        DamagedFileError: it is not whole.
+    """
+    from softwood.artifacts import HardEnsemble
+
+    return Model(path, HardEnsemble.load(path), read_json(path / RECORD))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a file's content, {} where there is no file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise DamagedFileError(path, f"it is no JSON ({error})", "copy the model again, or fit again") from error
+    if not isinstance(content, dict):
+        raise DamagedFileError(path, "it is no JSON object", "copy the model again, or fit again")
+    return content
+
+
+def read_like_training(model: Model, source: str, *, target: str | None = None) -> Table:
+    """Read a table for a model: categories as text, and 1,234 as the training table wrote numbers.
+
+    Args:
+        model: the model.
+        source: path or ``"-"``.
+        target: name of a target column that has to be there.
+    """
+    from softwood.artifacts import Column
+    from softwood.data import read_table
+
+    columns = list(model.ensemble.columns)
+    classes = model.ensemble.classes
+    if target is not None and classes is not None and isinstance(classes[0], str):
+        columns.append(Column(target, "category", classes))  # a class "1.0" stays that text
+    known = model.record.get("table", {})
+    table = read_table(source, decimal=known.get("decimal"), columns=columns)
+    if known.get("decimal") and table.delimiter != known.get("delimiter") and source != "-":
+        table = read_table(source, columns=columns)  # a file of another make says itself how it writes numbers
+    if target is not None:
+        check_column("--target", target, table.frame.columns)
+    return table
+
+
+def check_column(option: str, name: str, present: Any) -> None:
+    """Refuse the name of a column that is not there, and suggest the nearest one."""
+    from softwood.core import check_choice
+
+    check_choice(f"{option}: the column", name, list(map(str, present)))
+
+
+def file_digest(source: str) -> str | None:
+    """Return the SHA-256 of a file, None for standard input."""
+    if source == "-":
+        return None
+    with Path(source).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def is_training_table(model: Model, source: str) -> bool:
+    """Is this the very file that the model was fitted on?"""
+    digest = file_digest(source)
+    return digest is not None and digest == model.record.get("table", {}).get("sha256")

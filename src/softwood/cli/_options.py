@@ -1,0 +1,46 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from softwood.core import InputError
+
+TABLE_HELP = "CSV, TSV, Parquet or Feather, compressed or not; - reads standard input."
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Directory that fit wrote.", show_default=False)]
+TablePath = Annotated[str, typer.Argument(metavar="TABLE", help=TABLE_HELP, show_default=False)]
+Progress = Annotated[
+    bool | None,
+    typer.Option("--progress/--no-progress", help="Show progress on stderr.  [default: on a terminal only]"),
+]
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def read_duration(text: str) -> float:
+    """Return seconds.
+
+    Args:
+        text: ``"90"``, ``"90s"``, ``"5m"``, ``"1.5h"``.
+
+    Raises:
+        InputError: it is none of these, or zero.
+
+    Example:
+        >>> read_duration("5m")
+        300.0
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise InputError(
+            "--time-limit is not usable", got=repr(text), allowed="seconds, or a number with s, m or h",
+            fix="write 90, 90s, 5m or 1h",
+        )  # fmt: skip
+    return seconds
