@@ -156,19 +156,52 @@ def polish(
     Example:
         See ``tests/kernels/test_polish.py``: no single change of a node lowers the loss of a polished tree.
     """
+    return _polish_dirty(data, feature, cut, missing_left, depth, passes, np.ones(feature.shape[0], dtype=np.bool_))
+
+
+@njit(nogil=True, cache=True)
+def _mark(dirty: np.ndarray, node: int) -> None:
+    """Mark a changed node, its ancestors and its descendants: the nodes whose best test may now be another."""
+    above = node
+    while above > 0:
+        above = (above - 1) // 2
+        dirty[above] = True
+    first, last = node, node
+    while first < dirty.shape[0]:
+        dirty[first : last + 1] = True
+        first, last = 2 * first + 1, 2 * last + 2
+
+
+@njit(nogil=True, cache=True)
+def _polish_dirty(
+    data: Problem,
+    feature: np.ndarray,
+    cut: np.ndarray,
+    missing_left: np.ndarray,
+    depth: int,
+    passes: int,
+    dirty: np.ndarray,
+) -> float:
+    """Do ``polish``, looking only at nodes that are marked in ``dirty`` and at those that their changes mark."""
     inner, rows = feature.shape[0], data.codes.shape[1]
     place, leaf = np.empty(rows, dtype=np.int32), np.empty(rows, dtype=np.int32)
     costs, no_costs = np.zeros(rows), np.zeros(0)
     for _ in range(passes):
-        changed = False
+        if not dirty.any():
+            break
         for level in range(depth - 1, -1, -1):
             first, width, below = (1 << level) - 1, 1 << level, depth - level - 1
+            look = dirty[first : first + width].copy()
+            if not look.any():
+                continue
+            dirty[first : first + width] = False
             for row in range(rows):
                 place[row], leaf[row] = -1, -1
                 if data.active[row]:
                     node = walk(data.codes, row, 0, level, feature, cut, missing_left)
-                    place[row] = node - first
-                    leaf[row] = walk(data.codes, row, node, below + 1, feature, cut, missing_left) - inner
+                    if look[node - first]:
+                        place[row] = node - first
+                        leaf[row] = walk(data.codes, row, node, below + 1, feature, cut, missing_left) - inner
             stats = leaf_statistics(data, leaf, inner + 1)
             current = np.zeros(width)
             if below == 0:
@@ -189,11 +222,9 @@ def polish(
                         current[place[row]] += costs[row]
                 f, c, m, cost = best_splits(data, place, width, costs)
             for v in range(width):
-                if f[v] >= 0 and cost[v] < current[v] - 1e-9 * (1.0 + abs(current[v])):
+                if look[v] and f[v] >= 0 and cost[v] < current[v] - 1e-9 * (1.0 + abs(current[v])):
                     feature[first + v], cut[first + v], missing_left[first + v] = f[v], c[v], m[v]
-                    changed = True
-        if not changed:
-            break
+                    _mark(dirty, first + v)
     return tree_cost(data, feature, cut, missing_left, depth)
 
 
@@ -233,11 +264,13 @@ def kick(
     best = tree_cost(data, feature, cut, missing_left, depth)
     for k in range(nodes.shape[0]):
         f, c, m = feature.copy(), cut.copy(), missing_left.copy()
+        dirty = np.zeros(feature.shape[0], dtype=np.bool_)
         for j in range(nodes.shape[1]):
             if nodes[k, j] >= 0:
+                _mark(dirty, nodes[k, j])
                 f[nodes[k, j]] = features[k, j]
                 c[nodes[k, j]] = int(places[k, j] * max(data.n_bins[features[k, j]] - 1, 1))
-        cost = polish(data, f, c, m, depth, passes)
+        cost = _polish_dirty(data, f, c, m, depth, passes, dirty)
         if cost < best - 1e-9 * (1.0 + abs(best)):
             best = cost
             feature[:], cut[:], missing_left[:] = f, c, m
