@@ -17,6 +17,13 @@ def leaf_statistics(data: Problem, leaf: np.ndarray, n_leaves: int) -> np.ndarra
         data: rows and charges.
         leaf: int32 ``[n]``, -1 for rows that do not count.
         n_leaves: number of leaves.
+
+    Example:
+        >>> codes, labels = np.array([[0, 0, 1]], np.uint8), np.array([0, 0, 1], np.int32)
+        >>> data = Problem(codes, np.array([2], np.int32), labels, np.zeros((0, 2)), np.ones(3),
+        ...                np.ones(3, bool), np.ones(1, bool), np.array([0.5, 0.5]), 0.0, 1.0, SQUARED)
+        >>> leaf_statistics(data, np.array([0, 0, 1], np.int32), 2).tolist()
+        [[2.0, 2.0, 0.0], [1.0, 0.0, 1.0]]
     """
     outputs = data.prior.shape[0]
     stats = np.zeros((n_leaves, outputs + 1))
@@ -41,6 +48,10 @@ def leaf_values(stats: np.ndarray, prior: np.ndarray, smoothing: float) -> np.nd
         stats: float64 ``[L, K + 1]`` from ``leaf_statistics``.
         prior: float64 ``[K]``.
         smoothing: m, pseudo-rows at the prior.
+
+    Example:
+        >>> leaf_values(np.array([[3.0, 3.0, 0.0], [0.0, 0.0, 0.0]]), np.array([0.5, 0.5]), 1.0).tolist()
+        [[0.875, 0.125], [0.5, 0.5]]
     """
     values = np.empty((stats.shape[0], prior.shape[0]))
     for leaf in range(stats.shape[0]):
@@ -68,6 +79,14 @@ def tree_cost(data: Problem, feature: np.ndarray, cut: np.ndarray, missing_left:
         cut: int32 ``[2^D - 1]``.
         missing_left: bool ``[2^D - 1]``.
         depth: D.
+
+    Example:
+        >>> codes, labels = np.array([[0, 0, 1]], np.uint8), np.array([0, 0, 1], np.int32)
+        >>> data = Problem(codes, np.array([2], np.int32), labels, np.zeros((0, 2)), np.ones(3),
+        ...                np.ones(3, bool), np.ones(1, bool), np.array([0.5, 0.5]), 0.0, 1.0, SQUARED)
+        >>> zero = np.zeros(1, np.int32)
+        >>> tree_cost(data, zero, zero, np.array([True]), 1)  # 0, less the constant 3
+        -3.0
     """
     inner = feature.shape[0]
     leaf = np.full(data.codes.shape[1], -1, dtype=np.int32)
@@ -91,7 +110,11 @@ def grow(data: Problem, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         feature, cut, missing_left of the 2^D - 1 nodes. Cost: O(D n F + 2^D bins F K).
 
     Example:
-        See ``tests/kernels/test_polish.py``, which compares with scikit-learn.
+        >>> codes, labels = np.array([[0, 0, 1]], np.uint8), np.array([0, 0, 1], np.int32)
+        >>> data = Problem(codes, np.array([2], np.int32), labels, np.zeros((0, 2)), np.ones(3),
+        ...                np.ones(3, bool), np.ones(1, bool), np.array([0.5, 0.5]), 0.0, 1.0, SQUARED)
+        >>> [part.tolist() for part in grow(data, 1)]
+        [[0], [0], [True]]
     """
     inner = (1 << depth) - 1
     feature = np.full(inner, -1, dtype=np.int32)
@@ -154,7 +177,13 @@ def polish(
         The loss at the end. Cost of a pass: O(D n F + 2^D bins F K).
 
     Example:
-        See ``tests/kernels/test_polish.py``: no single change of a node lowers the loss of a polished tree.
+        >>> codes, labels = np.array([[0, 0, 1, 1], [0, 1, 0, 1]], np.uint8), np.array([0, 1, 1, 0], np.int32)
+        >>> data = Problem(codes, np.array([2, 2], np.int32), labels, np.zeros((0, 2)), np.ones(4),
+        ...                np.ones(4, bool), np.ones(2, bool), np.array([0.5, 0.5]), 0.0, 1.0, SQUARED)
+        >>> feature, cut, missing_left = np.array([1, -1, 0], np.int32), np.zeros(3, np.int32), np.ones(3, bool)
+        >>> before = tree_cost(data, feature, cut, missing_left, 2)
+        >>> before, polish(data, feature, cut, missing_left, 2, 10), feature.tolist()
+        (-3.0, -4.0, [1, 0, 0])
     """
     return _polish_dirty(data, feature, cut, missing_left, depth, passes, np.ones(feature.shape[0], dtype=np.bool_))
 
@@ -259,7 +288,15 @@ def kick(
         The loss at the end. Cost: kicks times that of ``polish``.
 
     Example:
-        See ``softwood.trees``.
+        >>> codes, labels = np.array([[0, 0, 1, 1], [0, 1, 0, 1]], np.uint8), np.array([0, 1, 1, 0], np.int32)
+        >>> data = Problem(codes, np.array([2, 2], np.int32), labels, np.zeros((0, 2)), np.ones(4),
+        ...                np.ones(4, bool), np.ones(2, bool), np.array([0.5, 0.5]), 0.0, 1.0, SQUARED)
+        >>> tree = grow(data, 2)  # no single test tells anything of an exclusive or
+        >>> tree[0].tolist(), polish(data, *tree, 2, 10)
+        ([-1, -1, -1], -2.0)
+        >>> nodes, features = np.array([[0, -1, -1]], np.int32), np.array([[1, 0, 0]], np.int32)
+        >>> kick(data, *tree, 2, 10, nodes, features, np.zeros((1, 3)))
+        -4.0
     """
     best = tree_cost(data, feature, cut, missing_left, depth)
     for k in range(nodes.shape[0]):

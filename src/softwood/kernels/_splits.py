@@ -35,6 +35,13 @@ class Problem(NamedTuple):
         smoothing: float, pseudo-rows at the prior in each leaf, >= 0.
         min_leaf: float, least weight on each side of a split.
         kind: ``ENTROPY``, ``SQUARED`` or ``ERROR``.
+
+    Example:
+        >>> codes = np.array([[0, 1, MISSING]], np.uint8)
+        >>> data = Problem(codes, np.array([2], np.int32), np.array([0, 1, 1], np.int32), np.zeros((0, 2)), np.ones(3), np.ones(3, bool),
+        ...                np.ones(1, bool), np.array([0.5, 0.5]), 1.0, 0.0, ENTROPY)
+        >>> data.codes.shape, data.kind == ENTROPY
+        ((1, 3), True)
     """
 
     codes: np.ndarray
@@ -106,10 +113,10 @@ def best_splits(
         splits wins. Cost: O(n F + n_nodes bins F K) time, O(n_nodes bins K) memory.
 
     Example:
-        >>> codes, one, none = np.array([[0, 1, 2, 2]], np.uint8), np.ones(1), np.zeros((0, 1))
-        >>> data = Problem(codes, np.array([3]), np.zeros(0, int), np.array([[0.0], [0.0], [5.0], [5.0]]), np.ones(4),
-        ...                np.ones(4, bool), one > 0, one, 0.0, 1.0, SQUARED)
-        >>> feature, cut, missing_left, cost = best_splits(data, np.zeros(4, int), 1, np.zeros(0))
+        >>> codes, one = np.array([[0, 1, 2, 2]], np.uint8), np.ones(1)
+        >>> data = Problem(codes, np.array([3], np.int32), np.zeros(0, np.int32), np.array([[0.0], [0.0], [5.0], [5.0]]),
+        ...                np.ones(4), np.ones(4, bool), one > 0, one, 0.0, 1.0, SQUARED)
+        >>> feature, cut, missing_left, cost = best_splits(data, np.zeros(4, np.int32), 1, np.zeros(0))
         >>> feature.tolist(), cut.tolist(), cost.tolist()
         ([0], [1], [-50.0])
     """
