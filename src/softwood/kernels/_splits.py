@@ -38,8 +38,8 @@ class Problem(NamedTuple):
 
     Example:
         >>> codes = np.array([[0, 1, MISSING]], np.uint8)
-        >>> data = Problem(codes, np.array([2], np.int32), np.array([0, 1, 1], np.int32), np.zeros((0, 2)), np.ones(3), np.ones(3, bool),
-        ...                np.ones(1, bool), np.array([0.5, 0.5]), 1.0, 0.0, ENTROPY)
+        >>> data = Problem(codes, np.array([2], np.int32), np.array([0, 1, 1], np.int32), np.zeros((0, 2)), np.ones(3),
+        ...                np.ones(3, bool), np.ones(1, bool), np.array([0.5, 0.5]), 1.0, 0.0, ENTROPY)
         >>> data.codes.shape, data.kind == ENTROPY
         ((1, 3), True)
     """
@@ -113,9 +113,9 @@ def best_splits(
         splits wins. Cost: O(n F + n_nodes bins F K) time, O(n_nodes bins K) memory.
 
     Example:
-        >>> codes, one = np.array([[0, 1, 2, 2]], np.uint8), np.ones(1)
-        >>> data = Problem(codes, np.array([3], np.int32), np.zeros(0, np.int32), np.array([[0.0], [0.0], [5.0], [5.0]]),
-        ...                np.ones(4), np.ones(4, bool), one > 0, one, 0.0, 1.0, SQUARED)
+        >>> codes, one, y = np.array([[0, 1, 2, 2]], np.uint8), np.ones(1), np.array([[0.0], [0.0], [5.0], [5.0]])
+        >>> data = Problem(codes, np.array([3], np.int32), np.zeros(0, np.int32), y, np.ones(4),
+        ...                np.ones(4, bool), one > 0, one, 0.0, 1.0, SQUARED)
         >>> feature, cut, missing_left, cost = best_splits(data, np.zeros(4, np.int32), 1, np.zeros(0))
         >>> feature.tolist(), cut.tolist(), cost.tolist()
         ([0], [1], [-50.0])
