@@ -235,7 +235,8 @@ def soften_ensemble(thing: HardEnsemble, *, temperature: float = 0.1, gate: str 
     place(int(thing.roots[0]), 0)
     with torch.no_grad():
         soft.feature_logits.copy_(30.0 * torch.nn.functional.one_hot(torch.from_numpy(feature), len(thing.columns)))
-        soft.threshold.copy_(torch.from_numpy(threshold)[:, None].expand(-1, len(thing.columns)))
+        farthest = torch.finfo(soft.threshold.dtype).max  # infinity times the zero weight of a feature is NaN
+        soft.threshold.copy_(torch.from_numpy(threshold).clamp(-farthest, farthest)[:, None].expand_as(soft.threshold))
         soft.missing_logit.copy_(torch.where(torch.from_numpy(missing_left), 30.0, -30.0))
         soft.leaf.copy_(torch.from_numpy(leaf))
     return soft

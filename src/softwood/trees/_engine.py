@@ -18,6 +18,7 @@ from softwood.trees._candidates import (
     polished_settings,
 )
 from softwood.trees._dense_tree import node_costs
+from softwood.trees._gradient import one_thread
 from softwood.trees._rows import Rows, make_groups
 from softwood.trees._select import Choice, choose
 
@@ -116,10 +117,12 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
         if left() > seconds.get("kicks", 0.0):
             start = time.monotonic()
             settings = polished_settings("gradient", rows, options.metric, least)
-            candidates += gradient_candidates(
-                groups, settings, depth, jobs, effort, seed, checkpoint=options.checkpoint,
-                time_limit=None if limit == float("inf") else max(left() / 2, 0.1), progress=told("gradient restarts"),
-            )  # fmt: skip
+            restarts_limit = None if limit == float("inf") else max(left() / 2, 0.1)
+            with one_thread():
+                candidates += gradient_candidates(
+                    groups, settings, depth, jobs, effort, seed, time_limit=restarts_limit,
+                    checkpoint=options.checkpoint, progress=told("gradient restarts"),
+                )  # fmt: skip
             seconds["gradient"] = time.monotonic() - start
         else:
             cut.append("gradient")
@@ -130,7 +133,12 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
         "options": {**vars(options), "checkpoint": None},
         "rows": rows.n,
         "folds": [folds, repeats],
-        "shipped": {**vars(choice.candidate.setting), "price": choice.price, "smoothing": choice.strength},
+        "shipped": {
+            **vars(choice.candidate.setting),
+            "price": choice.price,
+            "smoothing": choice.strength,
+            "leaves": "re-fitted" if choice.leaf is None else "of the soft parent",
+        },
         "trials": [
             {**vars(t.setting), "price": t.price, "loss": t.loss, "smooth_loss": t.smooth} for t in choice.trials
         ],
@@ -142,8 +150,9 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
     }
     progress("selection", 1.0)
     stats = choice.tree.statistics(problem)
+    values = choice.tree.values(problem, choice.strength) if choice.leaf is None else choice.leaf
     return Found(
-        choice, rows, groups[0].codec, choice.tree.values(problem, choice.strength), stats[:, 0],
+        choice, rows, groups[0].codec, values, stats[:, 0],
         _importance(choice, problem, groups[0].codec), record,
     )  # fmt: skip
 

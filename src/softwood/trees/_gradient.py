@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,19 @@ _MOST_CELLS = 150_000_000  # floats in the ranks of all groups; beyond it the gr
 _GAP_EVERY = 10  # steps between two looks at the gap
 _GAP_ROWS = 4096
 _TUNING_RATE = 0.1  # of the restarts' learning rates: a copy starts near where it should end
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: small steps gain little from more, lose much on a busy machine, and sums keep their
+    order, so that the artefact does not depend on the number of cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +230,7 @@ def hardened(tree: CodedTree, batch: Batch, group: int) -> tuple[DenseTree, Any]
     target, weight = batch.target[inside], batch.weight[group][inside]
 
     def loss(answer: Tensor, wanted: Tensor) -> Tensor:
-        return (row_losses(answer, wanted) * weight).mean()
+        return (row_losses(answer.mT, wanted) * weight).mean()
 
     result = harden_module(tree, (x, target), loss)
     hard: Any = result.model

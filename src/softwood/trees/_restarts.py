@@ -27,7 +27,7 @@ class SoftTreeBatch(SoftModule):
         missing: as in ``SoftTree``.
         generator: source of the initial features and thresholds.
 
-    Shapes: x ``[G, n, F]`` -> ``[G, R, n, K]``.
+    Shapes: x ``[G, n, F]`` -> ``[G, R, K, n]``; rows last, so that every step runs over contiguous memory.
     """
 
     def __init__(
@@ -53,9 +53,7 @@ class SoftTreeBatch(SoftModule):
         self.leaf = nn.Parameter(0.1 * torch.randn(groups, restarts, 2**depth, out_features, generator=generator))
 
     def _margins(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return margins and missing shares, ``[G, R, 2^D - 1, n]``: rows last, so that every later step runs over
-        contiguous memory.
-        """
+        """Return margins and missing shares, ``[G, R, 2^D - 1, n]``."""
         groups, restarts, nodes, features = self.feature_logits.shape
         # restarts stand side by side in one wide product, so x is read once
         flat = [p.reshape(groups, restarts * nodes, features) for p in (self.feature_logits, self.threshold)]
@@ -64,12 +62,12 @@ class SoftTreeBatch(SoftModule):
         return margin.mT.reshape(shape), None if missing is None else missing.mT.reshape(shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return each tree's answer, ``[G, n, F] -> [G, R, n, K]``."""
+        """Return each tree's answer, ``[G, n, F] -> [G, R, K, n]``."""
         margin, missing = self._margins(x)
         right = right_probability(
             margin, missing, self.missing_logit.unsqueeze(-1), self.temperature, self.gate, self.straight_through
         )
-        return path_probabilities(right, dim=2).mT @ self.leaf
+        return self.leaf.mT @ path_probabilities(right, dim=2)
 
     def margins(self, *inputs: Tensor) -> Tensor:
         """Return ``[G, R, 2^D - 1, n]``."""
@@ -93,16 +91,16 @@ class SoftTreeBatch(SoftModule):
 
 
 def row_losses(answer: Tensor, target: Tensor) -> Tensor:
-    """Return the loss of each row, ``[..., n, K] -> [..., n]``.
+    """Return the loss of each row, ``[..., K, n] -> [..., n]``.
 
     Args:
         answer: logits, or values.
         target: long ``[n]`` (cross-entropy), or float ``[n, K]`` (mean squared error over K).
     """
     if target.dtype == torch.long:
-        chosen = target[:, None].expand(*answer.shape[:-1], 1)
-        return answer.logsumexp(-1) - answer.gather(-1, chosen).squeeze(-1)
-    return ((answer - target) ** 2).mean(-1)
+        chosen = target.expand(*answer.shape[:-2], 1, -1)
+        return answer.logsumexp(-2) - answer.gather(-2, chosen).squeeze(-2)
+    return ((answer - target.mT) ** 2).mean(-2)
 
 
 class BatchLearner:

@@ -49,9 +49,10 @@ class Choice:
 
     Args:
         candidate: whose tree of group 0 ships.
-        tree: that tree, pruned.
+        tree: that tree, pruned; or the plain rounding of its soft parent.
+        leaf: the plain rounding's own leaves ``[2^D, K]`` where that ships, else None: leaves are re-fitted.
         price: at which it was pruned.
-        strength: pseudo-rows in its leaves.
+        strength: pseudo-rows in its re-fitted leaves.
         trials: the best trial of each search.
         difference: mean out-of-fold loss of the best other candidate minus CART's.
         error: standard error of that difference.
@@ -60,6 +61,7 @@ class Choice:
 
     candidate: Candidate
     tree: DenseTree
+    leaf: np.ndarray | None
     price: float
     strength: float
     trials: tuple[Trial, ...]
@@ -73,15 +75,18 @@ class _Scored:
     candidate: Candidate
     trial: Trial
     losses: np.ndarray  # by row
+    smooth: np.ndarray  # by row
+    plain: bool = False
 
 
 def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str, most_leaves: int | None) -> Choice:
-    """Compare all candidates on rows that they have not seen, and prefer CART unless another is clearly better.
+    """Compare all candidates on rows that they have not seen, and prefer the simpler one in doubt.
 
     Every candidate is pruned at several prices. The best price of each search is found by mean out-of-fold loss;
     then the best other search is compared with CART row by row, and ships only if the mean paired difference is
-    more than one standard error below zero. A tree with a soft parent is out of the race where the parent's plain
-    rounding has the lower out-of-fold log-loss or squared error: what ships is never worse than that.
+    more than one standard error below zero. A tree with a soft parent has to beat the parent's plain rounding in the
+    same way first, by one standard error of the metric or two of the log-loss (squared error), and never ships where
+    the plain rounding has the lower log-loss; else the plain rounding stands in its place.
 
     Args:
         groups: group 0 of all rows, then one for each fold.
@@ -91,19 +96,19 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
     """
     best: dict[str, _Scored] = {}
     for candidate in candidates:
-        ceiling = _plain_loss(groups, candidate) if candidate.soft else np.inf
-        for price in PRICES:
-            scored = _score(groups, candidate, price, metric, most_leaves)
-            seen = best.get(candidate.setting.search)
-            if scored.trial.smooth <= ceiling and (seen is None or _rank(scored) < _rank(seen)):
-                best[candidate.setting.search] = scored
+        trials = [_score(groups, candidate, price, metric, most_leaves) for price in PRICES]
+        winner = min(trials, key=_rank)
+        if candidate.soft:
+            winner = _against_plain(winner, groups, metric, most_leaves)
+        seen = best.get(candidate.setting.search)
+        if seen is None or _rank(winner) < _rank(seen):
+            best[candidate.setting.search] = winner
     cart = best["cart"]
     others = [scored for search, scored in best.items() if search != "cart"]
     winner, difference, error, reason = cart, 0.0, 0.0, "CART was the only candidate"
     if others and len(groups) > 1:
         rival = min(others, key=_rank)
-        weight = groups[0].rows.weight
-        difference, error = _paired(rival.losses - cart.losses, weight)
+        difference, error = _paired(rival.losses - cart.losses, groups[0].rows.weight)
         wins = difference < -error
         winner = rival if wins else cart
         verb = "is" if wins else "is not"
@@ -111,10 +116,31 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
             f"{rival.trial.setting.search} {verb} better than CART by more than one standard error out of fold "
             f"({metric} loss {difference:+.4f}, standard error {error:.4f})"
         )
-    tree = _shape(winner.candidate.trees[0], groups[0], winner.trial, most_leaves)
-    strength = _strength(groups, winner, most_leaves)
-    trials = tuple(scored.trial for scored in best.values())
-    return Choice(winner.candidate, tree, winner.trial.price, strength, trials, difference, error, reason)
+    parent = winner.candidate.soft[0] if winner.plain else None
+    tree = parent.dense() if parent else _shape(winner.candidate.trees[0], groups[0], winner.trial, most_leaves)
+    return Choice(
+        winner.candidate,
+        tree,
+        parent.leaf_answers() if parent else None,
+        winner.trial.price,
+        _strength(groups, winner, most_leaves),
+        tuple(scored.trial for scored in best.values()),
+        difference,
+        error,
+        reason,
+    )
+
+
+def _against_plain(refitted: _Scored, groups: Sequence[Group], metric: str, most_leaves: int | None) -> _Scored:
+    """Return the plain rounding of the soft parents unless the re-fitted trees are clearly better than it."""
+    plain = _score(groups, refitted.candidate, None, metric, most_leaves)
+    if most_leaves is not None and any(parent.dense().n_leaves > most_leaves for parent in refitted.candidate.soft):
+        return refitted
+    weight = groups[0].rows.weight
+    metric_gain, metric_error = _paired(refitted.losses - plain.losses, weight)
+    smooth_gain, smooth_error = _paired(refitted.smooth - plain.smooth, weight)
+    better = metric_gain < -metric_error or smooth_gain < -2 * smooth_error
+    return refitted if better and smooth_gain <= 0 else plain
 
 
 def _rank(scored: _Scored) -> tuple[float, float]:
@@ -159,30 +185,23 @@ def _smooth_metric(rows: Rows) -> str:
 
 
 def _score(
-    groups: Sequence[Group], candidate: Candidate, price: float, metric: str, most_leaves: int | None
+    groups: Sequence[Group], candidate: Candidate, price: float | None, metric: str, most_leaves: int | None
 ) -> _Scored:
+    """Judge a candidate out of fold, its trees pruned at ``price``; None judges its parents' plain rounding."""
     rows, setting = groups[0].rows, candidate.setting
-    trial = Trial(setting, price, 0.0, 0.0)
+    trial = Trial(setting, price or 0.0, 0.0, 0.0)
     names = (metric, _smooth_metric(rows))
     total, count = np.zeros((2, rows.n)), np.zeros(rows.n)
-    for group, tree, judged in _folds(groups, candidate.trees):
-        answers = _answers(group, _shape(tree, group, trial, most_leaves), setting.criterion, 1.0)
+    for group, thing, judged in _folds(groups, candidate.trees if price is not None else candidate.soft):
+        if price is None:
+            answers = thing.leaf_answers()[thing.dense().leaf_of(group.codes)]
+        else:
+            answers = _answers(group, _shape(thing, group, trial, most_leaves), setting.criterion, 1.0)
         total += [np.where(judged, METRICS[name](answers, rows), 0.0) for name in names]
         count += judged
     losses, smooth = total / np.maximum(count, 1)
     mean, mean_smooth = (float(np.average(part, weights=rows.weight)) for part in (losses, smooth))
-    return _Scored(candidate, Trial(setting, price, mean, mean_smooth), losses)
-
-
-def _plain_loss(groups: Sequence[Group], candidate: Candidate) -> float:
-    """Return the mean out-of-fold log-loss or squared error of the soft parents' plain rounding."""
-    rows, total, weight = groups[0].rows, 0.0, 0.0
-    for group, parent, judged in _folds(groups, candidate.soft):
-        answers = parent.leaf_answers()[parent.dense().leaf_of(group.codes)]
-        losses = METRICS[_smooth_metric(rows)](answers, rows)
-        total += float((losses * rows.weight)[judged].sum())
-        weight += float(rows.weight[judged].sum())
-    return total / weight
+    return _Scored(candidate, Trial(setting, trial.price, mean, mean_smooth), losses, smooth, price is None)
 
 
 def _strength(groups: Sequence[Group], winner: _Scored, most_leaves: int | None) -> float:
