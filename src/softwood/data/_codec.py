@@ -13,7 +13,9 @@ from softwood.core import check_number
 from softwood.kernels import MISSING
 
 MAX_BINS = MISSING  # codes 0 .. 254 are bins, 255 is a missing value
-LARGEST = float(np.finfo(np.float32).max)  # a threshold that only a missing value fails
+LARGEST = float(np.nextafter(np.finfo(np.float64).max, 0))  # a threshold that only a missing value fails
+_LEAST_SHARE = 1e-6  # of the weight: what a bin counts at least, so that float32 can tell the ranks apart
+_BEYOND = 0.5  # how far the rank of a cut before the first or after the last bin lies outside [0, 1]
 _LEVEL_SMOOTHING = 10.0  # pseudo-rows at the overall mean, when the levels of a category are ordered
 _MOST_ORDERS = 8  # orders of the levels of one category column, for many classes
 
@@ -158,21 +160,32 @@ class QuantileCodec:
         return left
 
     def cut_of(self, feature: int, rank: float) -> int:
-        """Return the cut whose two neighbouring bins lie on the two sides of ``rank``, in [0, bins - 2] or, where
-        the feature has one bin (present or missing), 0.
+        """Return the cut whose two neighbouring bins lie on the two sides of ``rank``.
+
+        A rank beside all bins belongs to the nearest cut in [0, bins - 2], so that a threshold that drifts over the
+        edge still tests something. Cuts -1 and bins - 1 part the missing from all others; they belong to a rank a
+        quarter or more outside [0, 1], and are the only ones where the feature has one bin, present or missing.
         """
         ranks = self.features[feature].ranks
-        return int(np.clip(np.searchsorted(ranks, rank, side="right") - 1, 0, max(len(ranks) - 2, 0)))
+        if rank <= -_BEYOND / 2:
+            return -1
+        if rank >= 1 + _BEYOND / 2:
+            return len(ranks) - 1
+        place = np.searchsorted(ranks, rank, side="right") - 1
+        return int(place if len(ranks) == 1 else np.clip(place, 0, len(ranks) - 2))
 
     def rank_of(self, feature: int, cut: int) -> float:
         """Return the rank halfway between the two bins at ``cut``; the inverse of ``cut_of``."""
         ranks = self.features[feature].ranks
-        return float(ranks[cut] + ranks[cut + 1]) / 2 if cut + 1 < len(ranks) else 1.0
+        if cut < 0:
+            return -_BEYOND
+        return float(ranks[cut] + ranks[cut + 1]) / 2 if cut + 1 < len(ranks) else 1 + _BEYOND
 
 
 def _mid_ranks(mass: np.ndarray) -> np.ndarray:
-    """Mid-rank of each bin in [0, 1] from its weight; strictly increasing, since every bin has some."""
-    share = mass / mass.sum()
+    """Mid-rank of each bin in [0, 1] from its weight; strictly increasing, in float32 too."""
+    share = np.maximum(mass / mass.sum(), _LEAST_SHARE)
+    share /= share.sum()
     ranks: np.ndarray = (np.cumsum(share) - share / 2).astype(np.float32)
     return ranks
 
@@ -237,13 +250,15 @@ def _category_features(
         return []
     overall = np.average(targets, axis=0, weights=weight)
     orders: list[np.ndarray] = []
+    places: list[np.ndarray] = []  # of each level, equal means in one place: an order and its reverse cut alike
     # rarest classes last: their orders are the least certain ones
     for k in np.argsort(-overall, kind="stable")[: _MOST_ORDERS if targets.shape[1] > 1 else 1]:
         sums = np.bincount(level, weights=weight[present] * targets[present, k], minlength=n_levels)
         means = (sums + _LEVEL_SMOOTHING * overall[k]) / (mass + _LEVEL_SMOOTHING)
-        order = np.argsort(means, kind="stable")
-        if not any(np.array_equal(order, seen) or np.array_equal(order, seen[::-1]) for seen in orders):
-            orders.append(order)
+        place = np.unique(means.round(12), return_inverse=True)[1]
+        if not any(np.array_equal(place, seen) or np.array_equal(place.max() - place, seen) for seen in places):
+            places.append(place)
+            orders.append(np.argsort(means, kind="stable"))
         if (mass > 0).sum() <= 2:
             break  # two levels have one order
     return [_ordered_feature(index, order, mass, limit) for order in orders]
@@ -254,5 +269,4 @@ def _ordered_feature(index: int, order: np.ndarray, mass: np.ndarray, limit: int
     place = np.arange(len(order)) * min(limit, len(order)) // len(order)
     level_bin = np.empty(len(order), np.int64)
     level_bin[order] = place
-    weight = np.bincount(place, weights=mass[order]) + 1e-9  # a level without rows still has a place
-    return Feature(index, np.zeros(0), level_bin, _mid_ranks(weight))
+    return Feature(index, np.zeros(0), level_bin, _mid_ranks(np.bincount(place, weights=mass[order])))
