@@ -99,31 +99,46 @@ def _weight(branch: Any) -> float:
 
 
 def hard_tree_to_ensemble(tree: HardTree, columns: Sequence[Column] | None) -> HardEnsemble:
-    """Return a torch tree on raw numbers as an artefact. Nothing is merged, so it answers the same.
+    """Return a torch tree on raw numbers as an artefact that answers the same.
 
     Args:
-        tree: on raw inputs; thresholds beyond float32 send every number to one side.
+        tree: on raw inputs. A node with the threshold +inf and missing on the left decides nothing and is dropped.
         columns: F raw columns, or None for numbers ``x0, x1, ...``.
     """
-    width = int(tree.feature.max()) + 1
+    width, inner = tree.in_features, len(tree.feature)
     columns = tuple(columns or (Column(f"x{i}", "number") for i in range(width)))
     if len(columns) < width or any(column.kind == "category" for column in columns[:width]):
         raise InputError(
             "these columns do not fit the tree", got=f"{len(columns)} columns",
             allowed=f"at least {width}, no category", fix="name one number or boolean column for each input",
         )  # fmt: skip
-    inner = len(tree.feature)
-    node = np.arange(2 * inner + 1)
-    is_inner = node < inner
-    pad = np.zeros(inner + 1)
+    threshold, missing_left = tree.threshold.cpu().double().numpy(), tree.missing_left.cpu().numpy()
+    decides = ~(np.isposinf(threshold) & missing_left)
+    kept: list[int] = []  # places in the complete tree, parents first
+    children: list[tuple[int, int]] = []
+
+    def emit(place: int) -> int:
+        while place < inner and not decides[place]:
+            place = 2 * place + 1
+        index = len(kept)
+        kept.append(place)
+        children.append((0, 0))
+        if place < inner:
+            children[index] = emit(2 * place + 1), emit(2 * place + 2)
+        return index
+
+    emit(0)
+    node = np.array(kept)
+    is_leaf = node >= inner
+    at = np.where(is_leaf, 0, node)
+    left, right = np.array(children).T
+    values = tree.leaf.detach().cpu().double().numpy()[node[is_leaf] - inner]
     return HardEnsemble(
-        columns, tuple(f"y{k}" for k in range(tree.leaf.shape[1])), "identity", None,
-        np.concatenate([tree.feature.cpu().numpy(), pad - 1]),
-        np.concatenate([tree.threshold.cpu().double().numpy().clip(-LARGEST, LARGEST), pad + np.nan]),
-        np.concatenate([tree.missing_left.cpu().numpy(), pad > 0]),
-        np.where(is_inner, 2 * node + 1, 0), np.where(is_inner, 2 * node + 2, 0), np.full(len(node), -1),
-        np.zeros((0, 0), bool), np.where(is_inner, -1, node - inner), tree.leaf.detach().cpu().double().numpy(),
-        np.zeros(inner + 1), np.zeros(1), np.zeros(tree.leaf.shape[1]),
+        columns, tuple(f"y{k}" for k in range(values.shape[1])), "identity", None,
+        np.where(is_leaf, -1, tree.feature.cpu().numpy()[at]),
+        np.where(is_leaf, np.nan, threshold[at].clip(-LARGEST, LARGEST)), missing_left[at] & ~is_leaf, left, right,
+        np.full(len(node), -1), np.zeros((0, 0), bool), np.where(is_leaf, np.cumsum(is_leaf) - 1, -1), values,
+        np.zeros(len(values)), np.zeros(1), np.zeros(values.shape[1]),
     )  # fmt: skip
 
 
@@ -146,12 +161,13 @@ def tree_roundings(
     codec = QuantileCodec.fit(rows, columns, np.ones((len(rows), 1)), np.ones(len(rows)))
     if codec.n_features == 0:
         return
-    tree = _on_codes(plain, codec)
-    if y is None:
+    codes = codec.transform(rows)
+    tree = _on_codes(plain, codec, rows, codes)
+    if y is None or not _fits(y, plain.leaf.shape, len(rows)):
         yield "float32-safe midpoints", _on_numbers(tree, codec, plain.leaf.detach().cpu().numpy())
         return
     is_classes = not torch.is_floating_point(y)
-    problem = _problem(codec, codec.transform(rows), y.detach().cpu().numpy(), plain.leaf.shape[1], is_classes)
+    problem = _problem(codec, codes, y.detach().cpu().numpy(), plain.leaf.shape[1], is_classes)
     for name, better, values in hardening_steps(tree, problem, budget):
         yield name, _on_numbers(better, codec, leaf_logits(values, is_classes))
 
@@ -169,16 +185,27 @@ def _problem(codec: QuantileCodec, codes: np.ndarray, y: np.ndarray, outputs: in
     )  # fmt: skip
 
 
-def _on_codes(plain: HardTree, codec: QuantileCodec) -> DenseTree:
-    """Move each threshold to the nearest cut of its column; a column without any tests nothing."""
+def _fits(y: Tensor, leaves: Sequence[int], rows: int) -> bool:
+    """Are these classes of K logits, or values for K outputs? Other targets mean something to the loss alone."""
+    if torch.is_floating_point(y):
+        return bool(y.shape[0] == rows and y.numel() == rows * leaves[1] and torch.isfinite(y).all())
+    return y.shape == (rows,) and 0 <= int(y.min()) <= int(y.max()) < leaves[1]
+
+
+def _on_codes(plain: HardTree, codec: QuantileCodec, rows: np.ndarray, codes: np.ndarray) -> DenseTree:
+    """Move each threshold to the cut that parts these rows as it does."""
     feature_of = {feature.column: index for index, feature in enumerate(codec.features)}
-    features, cuts = [], []
-    for column, threshold in zip(plain.feature.tolist(), plain.threshold.tolist(), strict=True):
-        feature = feature_of.get(column, -1)
-        options = codec.features[feature].cuts if feature >= 0 else np.zeros(0)
-        features.append(feature if len(options) else -1)
-        cuts.append(int(np.abs(options - threshold).argmin()) if len(options) else 0)
-    return DenseTree(np.array(features, np.int32), np.array(cuts, np.int32), plain.missing_left.cpu().numpy())
+    columns, missing_left = plain.feature.tolist(), plain.missing_left.cpu().numpy().copy()
+    features = np.array([feature_of.get(column, -1) for column in columns], np.int32)
+    cuts = np.full(len(features), -1, np.int32)
+    for node, (column, threshold) in enumerate(zip(columns, plain.threshold.tolist(), strict=True)):
+        values = rows[:, column]
+        goes_left = np.where(np.isnan(values), missing_left[node], values <= threshold)
+        if features[node] >= 0:
+            cuts[node] = codes[features[node]].astype(int)[values <= threshold].max(initial=-1)
+        elif not goes_left.any():  # a constant column, and all rows go right: so says a cut before all bins
+            features[node], missing_left[node] = 0, False
+    return DenseTree(features, cuts, missing_left)
 
 
 def _on_numbers(tree: DenseTree, codec: QuantileCodec, leaf: np.ndarray) -> HardTree:

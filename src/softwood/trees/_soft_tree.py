@@ -85,7 +85,8 @@ def node_margins(x: Tensor, feature_logits: Tensor, threshold: Tensor, missing: 
     weight = torch.softmax(feature_logits, dim=-1)
     chosen = torch.zeros_like(weight).scatter_(-1, weight.argmax(-1, keepdim=True), 1.0)
     weight = straight_through(chosen, weight)
-    offset = (weight * threshold).sum(-1).unsqueeze(-2)
+    offset = (weight * threshold).sum(-1)
+    offset = offset.unsqueeze(-2) if offset.ndim > 1 else offset  # a single row has no axis of rows
     if not missing:
         return x @ weight.transpose(-1, -2) - offset, None
     absent = torch.isnan(x)
@@ -199,7 +200,8 @@ class SoftTree(SoftModule):
         """Return the tree with the likeliest feature in each node, its threshold, and the same leaves."""
         feature = self.feature_logits.argmax(-1)
         threshold = self.threshold.detach().gather(-1, feature.unsqueeze(-1)).squeeze(-1)
-        return HardTree(feature, threshold, self.missing_logit.detach() >= 0, self.leaf.detach())
+        missing_left = self.missing_logit.detach() >= 0
+        return HardTree(feature, threshold, missing_left, self.leaf.detach(), in_features=self.in_features)
 
     def roundings(self, x: Any, y: Any, budget: Budget | None) -> Iterator[tuple[str, nn.Module]]:
         """Yield further discrete candidates for ``sw.harden``: leaves re-fitted, nodes polished, leaves pruned."""
@@ -242,6 +244,7 @@ class HardTree(nn.Module):
         threshold: ``[2^D - 1]``; a row goes left if ``x <= threshold``.
         missing_left: bool ``[2^D - 1]``.
         leaf: ``[2^D, K]``.
+        in_features: F; by default those up to the last one tested.
 
     Example:
         >>> tree = HardTree(torch.tensor([0]), torch.tensor([0.5]), torch.tensor([True]), torch.tensor([[1.], [2.]]))
@@ -253,8 +256,11 @@ class HardTree(nn.Module):
     threshold: Tensor
     missing_left: Tensor
 
-    def __init__(self, feature: Tensor, threshold: Tensor, missing_left: Tensor, leaf: Tensor) -> None:
+    def __init__(
+        self, feature: Tensor, threshold: Tensor, missing_left: Tensor, leaf: Tensor, in_features: int | None = None
+    ) -> None:
         super().__init__()
+        self.in_features = int(feature.max()) + 1 if in_features is None else in_features
         self.register_buffer("feature", feature.detach().clone())
         self.register_buffer("threshold", threshold.detach().clone())
         self.register_buffer("missing_left", missing_left.detach().clone())
@@ -283,7 +289,8 @@ class HardTree(nn.Module):
         return self.to_artifact().n_leaf_values
 
     def to_artifact(self, columns: Sequence[Column] | None = None) -> HardEnsemble:
-        """Return the tree as an artefact that runs without torch; a threshold of +inf sends every number left.
+        """Return the tree as an artefact that runs without torch, without the nodes that send every row left
+        (threshold +inf, missing left).
 
         Args:
             columns: F raw columns; by default numbers ``x0, x1, ...``.
