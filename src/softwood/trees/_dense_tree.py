@@ -36,7 +36,11 @@ class DenseTree:
     @property
     def n_leaves(self) -> int:
         """Leaves that are not cut off by a node without a test."""
-        return int((self.feature >= 0).sum()) + 1
+        reachable = np.ones(1, bool)
+        for level in range(self.depth):
+            here = self.feature[(1 << level) - 1 : (1 << (level + 1)) - 1]
+            reachable = np.column_stack([reachable, reachable & (here >= 0)]).ravel()
+        return int(reachable.sum())
 
     def leaf_of(self, codes: np.ndarray) -> np.ndarray:
         """Return the leaf of each row, int32 ``[n]`` in 0 .. 2^D - 1, for uint8 codes ``[F, n]``."""
@@ -106,26 +110,20 @@ def pruned(tree: DenseTree, data: Problem, alpha: float) -> DenseTree:
         alpha: price of a leaf, in the units of the loss summed over rows, >= 0.
     """
     levels = node_costs(tree, data)
-    feature = tree.feature.copy()
+    collapses: list[np.ndarray] = []  # by level, root first
     best = levels[-1] + alpha
     for level in range(tree.depth - 1, -1, -1):
-        first, width = (1 << level) - 1, 1 << level
-        here = feature[first : first + width]
+        here = tree.feature[(1 << level) - 1 : (1 << (level + 1)) - 1]
         below = np.where(here >= 0, best[0::2] + best[1::2], best[0::2])
         alone = levels[level] + alpha
-        collapse = alone <= below + 1e-9 * np.abs(below)
-        here[collapse] = -1
-        best = np.where(collapse, alone, below)
-    return _without_unreachable(DenseTree(feature, tree.cut, tree.missing_left))
-
-
-def _without_unreachable(tree: DenseTree) -> DenseTree:
-    """Return the tree with no test in the subtrees that no row can reach."""
-    feature, reachable = tree.feature.copy(), np.ones(1, bool)
-    for level in range(tree.depth):
+        collapses.insert(0, alone <= below + 1e-9 * np.abs(below))
+        best = np.where(collapses[0], alone, below)
+    feature, kept = tree.feature.copy(), np.ones(1, bool)  # kept: nodes that a row can still reach as inner nodes
+    for level, collapse in enumerate(collapses):
         here = feature[(1 << level) - 1 : (1 << (level + 1)) - 1]
-        here[~reachable] = -1
-        reachable = np.column_stack([reachable, reachable & (here >= 0)]).ravel()
+        kept &= ~collapse
+        here[~kept] = -1
+        kept = np.column_stack([kept, kept & (here >= 0)]).ravel()
     return DenseTree(feature, tree.cut, tree.missing_left)
 
 
