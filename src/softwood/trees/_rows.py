@@ -105,12 +105,15 @@ def fold_of_rows(rows: Rows, folds: int, seed: np.random.Generator) -> np.ndarra
         folds: how many.
         seed: source of the order.
     """
-    order = seed.permutation(rows.n)
-    if rows.is_classification:
-        order = order[np.argsort(rows.labels[order], kind="stable")]
     fold = np.empty(rows.n, np.int64)
-    fold[order] = np.arange(rows.n) % folds
+    fold[_shuffled_by_class(rows, seed)] = np.arange(rows.n) % folds
     return fold
+
+
+def _shuffled_by_class(rows: Rows, seed: np.random.Generator) -> np.ndarray:
+    """Return the rows class by class, in random order within each: evenly spaced ones hold the classes' shares."""
+    order = seed.permutation(rows.n)
+    return order[np.argsort(rows.labels[order], kind="stable")] if rows.is_classification else order
 
 
 def make_groups(rows: Rows, folds: int, repeats: int, seed: np.random.Generator) -> list[Group]:
@@ -132,10 +135,9 @@ def held_out(rows: Rows, share: float, most: int, seed: np.random.Generator) -> 
         seed: source of the choice.
     """
     count = min(int(share * rows.n), most)
-    if count == 0:
-        return np.zeros(rows.n, bool)
-    fold = fold_of_rows(rows, max(rows.n // count, 2), seed)
-    out: np.ndarray = fold == 0
+    out = np.zeros(rows.n, bool)
+    if count:
+        out[_shuffled_by_class(rows, seed)[(2 * np.arange(count) + 1) * rows.n // (2 * count)]] = True
     for label in np.unique(rows.labels[out]) if rows.is_classification else ():
         if (rows.labels[~out] == label).sum() == 0:  # a class is never only among the rows set aside
             out &= rows.labels != label

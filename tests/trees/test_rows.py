@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from softwood.trees._candidates import Effort, cart_candidates, gradient_candidates, kick_candidates, polished_settings
+from softwood.trees._rows import Rows, fold_of_rows, held_out, make_groups, scaled
+
+
+@pytest.mark.parametrize("classes", [2, 3, None])
+@pytest.mark.parametrize("folds", [2, 5, 7])
+def test_folds_are_equally_large_and_hold_the_same_share_of_each_class(make, classes, folds):
+    rows = make.rows(n=203, classes=classes)
+    fold = fold_of_rows(rows, folds, np.random.default_rng(0))
+    sizes = np.bincount(fold, minlength=folds)
+    assert sizes.max() - sizes.min() <= 1
+    for label in np.unique(rows.labels):
+        sizes = np.bincount(fold[rows.labels == label], minlength=folds)
+        assert sizes.max() - sizes.min() <= 1
+
+
+def test_folds_are_random_and_follow_the_seed(make):
+    rows = make.rows()
+    first, again, other = (fold_of_rows(rows, 5, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert (first == again).all()
+    assert (first != other).mean() > 0.5
+    assert (first[:-1] == first[1:]).mean() < 0.5
+
+
+def test_groups_are_all_rows_and_all_but_each_fold(make):
+    rows = make.rows()
+    groups = make_groups(rows, 5, 2, np.random.default_rng(0))
+    assert len(groups) == 11
+    assert groups[0].active.all()
+    for repeat in (groups[1:6], groups[6:]):
+        assert (np.sum([~group.active for group in repeat], axis=0) == 1).all()
+    assert len(make_groups(rows, 0, 0, np.random.default_rng(0))) == 1
+
+
+def with_classes(make, counts):
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    n = len(labels)
+    return Rows(make.columns, make.table(0, n), labels, np.eye(len(counts))[labels], np.ones(n))
+
+
+@pytest.mark.parametrize("counts", [[100, 1], [1, 1, 98], [3, 3, 3], [1, 1, 1, 1], [50, 50]])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_the_rows_set_aside_never_take_the_last_row_of_a_class(make, counts, share):
+    rows = with_classes(make, counts)
+    for seed in range(20):
+        aside = held_out(rows, share, 1000, np.random.default_rng(seed))
+        assert set(rows.labels[~aside]) == set(range(len(counts)))
+
+
+@pytest.mark.parametrize("n", [100, 109, 157, 1000])
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.4, 0.5])
+@pytest.mark.parametrize("most", [7, 5000])
+def test_at_most_the_share_and_at_most_the_limit_is_set_aside(make, n, share, most):
+    rows = make.rows(n=n)
+    aside = held_out(rows, share, most, np.random.default_rng(0))
+    assert aside.sum() == min(int(share * n), most)
+    counts = np.bincount(rows.labels)
+    np.testing.assert_allclose(np.bincount(rows.labels[aside]), aside.mean() * counts, atol=1)
+
+
+def test_no_share_sets_nothing_aside(make):
+    assert not held_out(make.rows(), 0.0, 100, np.random.default_rng(0)).any()
+
+
+def test_scaled_values_have_mean_zero_and_variance_one():
+    rng = np.random.default_rng(0)
+    values, weight = rng.normal(50, [3.0, 1e-3], (100, 2)), rng.integers(1, 5, 100).astype(float)
+    found, mean, deviation = scaled(values, weight)
+    np.testing.assert_allclose(np.average(found, axis=0, weights=weight), 0, atol=1e-9)
+    np.testing.assert_allclose(np.average(found**2, axis=0, weights=weight), 1)
+    np.testing.assert_allclose(found * deviation + mean, values)
+    assert scaled(np.full((5, 1), 7.0), np.ones(5))[0].tolist() == [[0.0]] * 5
+
+
+def test_the_prior_is_the_mean_target_of_the_groups_rows(make):
+    rows = make.rows(classes=3, weighted=True)
+    active = np.arange(200) < 120
+    counts = rows.weight[active] @ rows.targets[active] + 0.5
+    np.testing.assert_allclose(make.group(rows, active).prior, counts / counts.sum())
+    values = make.rows(classes=None, weighted=True)
+    mean = np.average(values.targets[active], axis=0, weights=values.weight[active])
+    np.testing.assert_allclose(make.group(values, active).prior, mean)
+
+
+# ---------------------------------------------------------------- leakage
+
+
+def fitted_trees(groups):
+    """Return the trees of every search for each group but the first."""
+    rows, effort = groups[0].rows, Effort(kicks=2, restarts=2, epochs=3, most_steps=5, survivors=1)
+    metric = "accuracy" if rows.is_classification else "squared"
+    found = cart_candidates(groups, 3, 1, 1)
+    found += kick_candidates(groups, polished_settings("kicks", rows, metric, 1), 3, 1, effort, 0)
+    found += gradient_candidates(groups, polished_settings("gradient", rows, metric, 1), 3, 1, effort, 0)
+    return [
+        [(candidate.trees[g].feature, candidate.trees[g].cut, candidate.trees[g].missing_left) for candidate in found]
+        for g in range(len(groups))
+    ]
+
+
+@pytest.mark.parametrize("classes", [3, None])
+def test_no_row_of_a_fold_reaches_the_codec_or_the_trees_that_are_judged_on_it(make, classes):
+    rows = make.rows(n=150, classes=classes)
+    groups = make_groups(rows, 3, 1, np.random.default_rng(0))
+    fold = ~groups[1].active
+    x, targets, labels = rows.x.copy(), rows.targets.copy(), rows.labels.copy()
+    x[fold, 0], x[fold, 1], x[fold, 2] = 77.0, np.nan, 3
+    targets[fold] = np.roll(targets[fold], 1, axis=1) if classes else 9.0
+    labels[fold[: len(labels)]] = targets.argmax(1)[fold].astype(np.int32) if classes else 0
+    changed = [make.group(Rows(rows.columns, x, labels, targets, rows.weight), group.active) for group in groups]
+    for before, after in zip(groups[1].codec.features, changed[1].codec.features, strict=True):
+        assert before.to_dict() == after.to_dict()
+    np.testing.assert_array_equal(groups[1].prior, changed[1].prior)
+    assert [f.to_dict() for f in groups[2].codec.features] != [f.to_dict() for f in changed[2].codec.features]
+    before, after = fitted_trees(groups), fitted_trees(changed)
+    for tree, same in zip(before[1], after[1], strict=True):
+        for part, other in zip(tree, same, strict=True):
+            np.testing.assert_array_equal(part, other)
