@@ -67,6 +67,13 @@ def _free(path: Path, option: str) -> Path:
     return path
 
 
+def date_parts(model: Model) -> list[str]:
+    """Return the tested columns that are parts of dates; an exported file takes them as columns of their own."""
+    ensemble = model.ensemble
+    tested = {ensemble.columns[position].name for position in ensemble.feature[ensemble.feature >= 0]}
+    return sorted(tested & set(model.record.get("columns", {}).get("date_parts", [])))
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
@@ -85,8 +92,12 @@ def register(app: typer.Typer) -> None:
         The file is run, and compared with the model, before it is handed over. Exit code 1 if it answers otherwise.
         """
         console = Output(as_json)
-        found = export_model(load_model(model), to, out, check=check)
+        loaded = load_model(model)
+        found = export_model(loaded, to, out, check=check)
         for report in found:
             console.say(report.pop("text"))
+        parts = date_parts(loaded)
+        if parts:
+            console.say(f"The files take the parts of dates as numbers in columns of their own: {', '.join(parts)}")
         failed = any("error" in report for report in found)
-        return console.finish({"model": str(model), "exports": found}, 1 if failed else 0)
+        return console.finish({"model": str(model), "exports": found, "date_parts": parts}, 1 if failed else 0)

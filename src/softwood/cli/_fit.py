@@ -20,7 +20,7 @@ from softwood.cli._checkpoint import checkpoint, settings_of
 from softwood.cli._console import Output
 from softwood.cli._fit_text import say_found, say_table
 from softwood.cli._measure import certificate_on, known_rows
-from softwood.cli._model import CERTIFICATE, RECORD, SOFT, Model, check_column, file_digest, read_like_training
+from softwood.cli._model import CERTIFICATE, RECORD, SOFT, check_column, file_digest, read_like
 from softwood.cli._options import TABLE_HELP, Json, Progress, read_duration
 from softwood.core import InputError, SoftwoodWarning, check_choice, check_number, check_replaceable
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from softwood.data import Description, Table, Target
+    from softwood.lifecycle import Certificate
     from softwood.trees import TreeClassifier, TreeRegressor
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "pandas")
@@ -80,6 +81,7 @@ class Prepared:
         found: what the columns are.
         frame: the raw columns in use, m rows whose target is known.
         y: targets ``[m]``.
+        test: raw columns and targets of the test table, or None.
     """
 
     table: Table
@@ -87,6 +89,7 @@ class Prepared:
     found: Description
     frame: pd.DataFrame
     y: Any
+    test: tuple[pd.DataFrame, Any] | None
 
 
 def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SoftwoodWarning)  # columns left out: said above
             learner.fit(data.frame, data.y)
-        certificate = learner.certificate_ if options.test is None else _on_test(options, data, learner)
+        certificate = learner.certificate_ if data.test is None else _on_test(options, data.test, learner)
         record = _record(options, data, learner, interrupted=bool(pressed))
         extras = {
             CERTIFICATE: _json(certificate.to_dict()),
@@ -141,7 +144,7 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
 
 
 def prepare(options: FitOptions) -> Prepared:
-    """Read the table and find out what its columns are.
+    """Read the table and the test table, and find out what the columns are.
 
     Args:
         options: what was asked for.
@@ -166,7 +169,21 @@ def prepare(options: FitOptions) -> Prepared:
     # the parts of a date are made from its raw column
     raw = [name if name in known else name.rpartition(".")[0] for name in (column.name for column in found.columns)]
     y = np.asarray(target.classes)[target.values] if target.classes else target.values
-    return Prepared(table, target, found, known[list(dict.fromkeys(raw))], y)
+    test = None if options.test is None else _read_test(options, options.test, table, target, found)
+    return Prepared(table, target, found, known[list(dict.fromkeys(raw))], y, test)
+
+
+def _read_test(
+    options: FitOptions, source: str, table: Table, target: Target, found: Description
+) -> tuple[pd.DataFrame, Any]:
+    """Read the test table before the search begins: a fault in it should not cost a fit."""
+    from softwood.artifacts import encode_table
+
+    make = {"delimiter": table.delimiter, "decimal": table.decimal}
+    frame = read_like(make, source, found.columns, target=options.target, classes=target.classes).frame
+    known, y = known_rows(target.classes or None, frame[options.target])
+    encode_table(found.columns, frame)
+    return frame[known].reset_index(drop=True), y
 
 
 def _learner(options: FitOptions, data: Prepared) -> TreeClassifier | TreeRegressor:
@@ -193,18 +210,14 @@ def _most_leaves(size: int | None, classes: int) -> int | None:
     return int(check_number("--size", size, low=width, integer=True)) // width
 
 
-def _on_test(options: FitOptions, data: Prepared, learner: Any) -> Any:
-    """Certify on the rows of the test file."""
-    assert options.test is not None
-    model = Model(options.out, learner.artifact_, {"table": _table_record(options, data)})
-    frame = read_like_training(model, options.test, target=options.target).frame
-    known, y = known_rows(learner.artifact_.classes, frame[options.target])
+def _on_test(options: FitOptions, test: tuple[pd.DataFrame, Any], learner: Any) -> Certificate:
+    """Certify on the rows of the test table."""
     limits = []
-    if options.test != "-" and file_digest(options.test) == file_digest(options.table):
+    if options.test not in (None, "-") and file_digest(str(options.test)) == file_digest(options.table):
         limits = ["rows that training has not seen: the test file is the training table"]
     return certificate_on(
-        learner.artifact_, learner.soft_, frame[known].reset_index(drop=True), y,
-        rows=f"the rows of {options.test}", ships=learner.certificate_.ships, not_covered=limits,
+        learner.artifact_, learner.soft_, *test, rows=f"the rows of {options.test}",
+        ships=learner.certificate_.ships, not_covered=limits,
     )  # fmt: skip
 
 
@@ -255,6 +268,7 @@ def _record(options: FitOptions, data: Prepared, learner: Any, *, interrupted: b
         "table": _table_record(options, data),
         "columns": {
             "used": [column.name for column in data.found.columns],
+            "date_parts": [column.name for column in data.found.columns if column.name not in data.frame],
             "dropped": [list(pair) for pair in data.found.dropped],
             "leaks": [list(pair) for pair in data.found.leaks],
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from softwood.core import DamagedFileError, InputError
 
 if TYPE_CHECKING:
-    from softwood.artifacts import HardEnsemble
+    from softwood.artifacts import Column, HardEnsemble
     from softwood.data import Table
     from softwood.trees import SoftModel
 
@@ -89,24 +90,40 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_like_training(model: Model, source: str, *, target: str | None = None) -> Table:
-    """Read a table for a model: categories as text, and 1,234 as the training table wrote numbers.
+    """Read a table for a model; see ``read_like``.
 
     Args:
         model: the model.
         source: path or ``"-"``.
         target: name of a target column that has to be there.
     """
+    return read_like(
+        model.record.get("table", {}), source, model.ensemble.columns, target=target, classes=model.ensemble.classes
+    )
+
+
+def read_like(
+    known: Mapping[str, Any], source: str, columns: Sequence[Column], *, target: str | None = None,
+    classes: Sequence[Any] | None = None,
+) -> Table:  # fmt: skip
+    """Read a table as another one was: categories as text, and 1,234 as that table wrote numbers.
+
+    Args:
+        known: ``delimiter`` and ``decimal`` of the other table, where they are known.
+        source: path or ``"-"``.
+        columns: of the model.
+        target: name of a target column that has to be there.
+        classes: of the target.
+    """
     from softwood.artifacts import Column
     from softwood.data import read_table
 
-    columns = list(model.ensemble.columns)
-    classes = model.ensemble.classes
-    if target is not None and classes is not None and isinstance(classes[0], str):
-        columns.append(Column(target, "category", classes))  # a class "1.0" stays that text
-    known = model.record.get("table", {})
-    table = read_table(source, decimal=known.get("decimal"), columns=columns)
+    wanted = list(columns)
+    if target is not None and classes and isinstance(classes[0], str):
+        wanted.append(Column(target, "category", tuple(classes)))  # a class "1.0" stays that text
+    table = read_table(source, decimal=known.get("decimal"), columns=wanted)
     if known.get("decimal") and table.delimiter != known.get("delimiter") and source != "-":
-        table = read_table(source, columns=columns)  # a file of another make says itself how it writes numbers
+        table = read_table(source, columns=wanted)  # a file of another make says itself how it writes numbers
     if target is not None:
         check_column("--target", target, table.frame.columns)
     return table
