@@ -11,6 +11,8 @@ from softwood.layers import SoftModule
 from softwood.lifecycle import TrainState
 from softwood.trees._soft_tree import node_margins, path_probabilities, right_probability
 
+_LEAST_CYCLE = 10  # steps; torch divides by zero where the warm-up of a cycle is exactly one step
+
 
 class SoftTreeBatch(SoftModule):
     """G groups of R independent soft trees; every group has its own rows. Only the learners use it.
@@ -129,7 +131,7 @@ class BatchLearner:
         self.optimizer = torch.optim.Adam(groups)
         peaks = [rate * each for _, each in parts]
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, peaks, total_steps=max(steps, 2), pct_start=0.2, div_factor=5.0
+            self.optimizer, peaks, total_steps=max(steps, _LEAST_CYCLE), pct_start=0.2, div_factor=5.0
         )
 
     def step(self, state: TrainState) -> float:
