@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from softwood.artifacts._columns import Column, encode_table
-from softwood.artifacts._structure import check_structure, tree_depth
+from softwood.artifacts._structure import check_structure, leaf_values, tree_depth
 from softwood.core import InputError, UnsupportedError, capability, load_artifact, save_artifact
 from softwood.kernels import leaf_indices
 
@@ -146,8 +146,8 @@ class HardEnsemble:
 
     @property
     def n_leaf_values(self) -> int:
-        """The size that ``budget`` counts: L times K."""
-        return int(self.values.size)
+        """The size that ``budget`` counts: a leaf with K outputs counts K, and in a tree of one class of many 1."""
+        return leaf_values(self)
 
     @property
     def depth(self) -> int:

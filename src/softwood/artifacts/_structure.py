@@ -90,3 +90,17 @@ def node_depths(model: HardEnsemble) -> np.ndarray:
 def tree_depth(model: HardEnsemble) -> int:
     """Return the number of splits on the longest path."""
     return int(node_depths(model).max(initial=0))
+
+
+def leaf_values(model: HardEnsemble) -> int:
+    """Return how many numbers the leaves hold, outputs that are zero in all leaves of a tree left out."""
+    tree_of_node = np.zeros(len(model.feature), np.int64)
+    tree_of_node[model.roots] = np.arange(len(model.roots))
+    for node in np.flatnonzero(model.feature >= 0):
+        tree_of_node[model.left[node]] = tree_of_node[model.right[node]] = tree_of_node[node]
+    ends = np.flatnonzero(model.feature < 0)
+    tree_of_leaf = np.zeros(len(model.values), np.int64)
+    tree_of_leaf[model.leaf[ends]] = tree_of_node[ends]
+    used = np.zeros((len(model.roots), len(model.outputs)), bool)
+    np.logical_or.at(used, tree_of_leaf, model.values != 0)
+    return int(np.maximum(used.sum(1), 1)[tree_of_leaf].sum())

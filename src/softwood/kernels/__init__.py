@@ -5,6 +5,7 @@
 Each is compiled on first use and cached on disk; none holds the interpreter lock.
 """
 
+from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
 from softwood.kernels._dense import MISSING, dense_leaf_indices
 from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, polish, tree_cost
 from softwood.kernels._splits import ENTROPY, ERROR, SQUARED, Problem, best_splits, leaf_cost
@@ -17,13 +18,17 @@ __all__ = [
     "SQUARED",
     "Problem",
     "best_splits",
+    "boosted_leaves",
     "dense_leaf_indices",
     "grow",
+    "grow_boosted",
     "kick",
     "leaf_cost",
     "leaf_indices",
     "leaf_statistics",
     "leaf_values",
     "polish",
+    "scatter_leaves",
+    "sum_leaves",
     "tree_cost",
 ]

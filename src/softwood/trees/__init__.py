@@ -1,15 +1,27 @@
 """Trees: decision trees that are trained through their tests, and shipped hard.
 
-``TreeClassifier`` and ``TreeRegressor`` go from a table to one small, certified tree, with scikit-learn's manners.
+``TreeClassifier`` and ``TreeRegressor`` go from a table to one small, certified tree, ``ForestClassifier`` and
+``ForestRegressor`` to a forest of a given size, with scikit-learn's manners.
 ``SoftTree`` is the soft module behind them, for use inside any network; it hardens to ``HardTree`` and from there to
 ``artifacts.HardEnsemble``. ``path_probabilities`` and ``gate`` are the pieces that soft trees are made of.
 """
 
 from softwood.trees import _convert  # registers what sw.soften can soften
+from softwood.trees._forest_learners import ForestClassifier, ForestRegressor
 from softwood.trees._learners import TreeClassifier, TreeRegressor
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._soft_tree import HardTree, SoftTree, gate, path_probabilities
 
-__all__ = ["HardTree", "SoftModel", "SoftTree", "TreeClassifier", "TreeRegressor", "gate", "path_probabilities"]
+__all__ = [
+    "ForestClassifier",
+    "ForestRegressor",
+    "HardTree",
+    "SoftModel",
+    "SoftTree",
+    "TreeClassifier",
+    "TreeRegressor",
+    "gate",
+    "path_probabilities",
+]
 
 del _convert

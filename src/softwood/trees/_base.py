@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from softwood.artifacts import Column, HardEnsemble, encode_table
-from softwood.core import InputError, SoftwoodWarning, check_choice, check_number
+from softwood.core import InputError, SoftwoodWarning, check_number
 from softwood.data import describe, read_table
 from softwood.lifecycle import Certificate, certify
-from softwood.trees._engine import Found, Options, search
 from softwood.trees._rows import Rows, held_out
 from softwood.trees._soft_model import SoftModel
-from softwood.trees._soft_tree import MAX_DEPTH
 
 _LEAST_TO_HOLD_OUT, _MOST_HELD_OUT = 100, 5_000  # rows
 
@@ -66,55 +61,15 @@ class Training:
         return whole.take(weight > 0)
 
 
-class TreeLearner(BaseEstimator):
-    """What both learners share; see ``TreeClassifier``."""
+class TableLearner(BaseEstimator):
+    """From a table to a certified ``HardEnsemble``: tables in, certificates, answers."""
 
     artifact_: HardEnsemble
     certificate_: Certificate
     soft_: SoftModel | None
     record_: dict[str, Any]
     feature_importances_: np.ndarray
-
-    def __init__(
-        self,
-        max_depth: int = 4,
-        *,
-        max_leaf_nodes: int | None = None,
-        min_samples_leaf: float = 1,
-        metric: str = "accuracy",
-        holdout: float = 0.1,
-        effort: float = 1.0,
-        time_limit: float | None = None,
-        n_jobs: int | None = -1,
-        random_state: Any = 0,
-        checkpoint: str | Path | None = None,
-        progress: Callable[[str, float], None] | None = None,
-    ) -> None:
-        self.max_depth = max_depth
-        self.max_leaf_nodes = max_leaf_nodes
-        self.min_samples_leaf = min_samples_leaf
-        self.metric = metric
-        self.holdout = holdout
-        self.effort = effort
-        self.time_limit = time_limit
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.checkpoint = checkpoint
-        self.progress = progress
-
-    def _options(self, metrics: tuple[str, ...]) -> Options:
-        leaves = self.max_leaf_nodes
-        return Options(
-            max_depth=check_number("max_depth", self.max_depth, low=1, high=MAX_DEPTH, integer=True),
-            max_leaf_nodes=None if leaves is None else check_number("max_leaf_nodes", leaves, low=1, integer=True),
-            min_samples_leaf=check_number("min_samples_leaf", self.min_samples_leaf, low=0),
-            metric=check_choice("metric", self.metric, metrics),
-            effort=check_number("effort", self.effort, low=0.01, high=100),
-            time_limit=None if self.time_limit is None else check_number("time_limit", self.time_limit, low=0.1),
-            jobs=_threads(self.n_jobs),
-            seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
-            checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
-        )
+    holdout: float
 
     def _table(self, x: Any, y: Any, **checks: Any) -> Training:
         """Check table and target; find the columns, and encode them."""
@@ -136,17 +91,16 @@ class TreeLearner(BaseEstimator):
             )  # fmt: skip
         return Training(frame, found.columns, encode_table(found.columns, frame), y)
 
-    def _search(self, rows: Rows, options: Options) -> tuple[Found, np.ndarray]:
-        """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
+    def _aside(self, rows: Rows, seed: int) -> np.ndarray:
+        """Return which rows are set aside for the certificate."""
         share = check_number("holdout", self.holdout, low=0, high=0.5)
         share = share if rows.n >= _LEAST_TO_HOLD_OUT else 0.0
-        aside = held_out(rows, share, _MOST_HELD_OUT, np.random.default_rng(options.seed))
-        return search(rows.take(~aside), options, self.progress or _silent), aside
+        return held_out(rows, share, _MOST_HELD_OUT, np.random.default_rng(seed))
 
-    def _certify(self, found: Found, data: Training, aside: np.ndarray) -> None:
+    def _certify(self, record: dict[str, Any], importance: np.ndarray, data: Training, aside: np.ndarray) -> None:
         """Certify on the rows set aside; where there are none, on the training rows, and say so."""
-        self.record_ = {**found.record, "held_out_rows": int(aside.sum())}
-        self.feature_importances_ = found.importance
+        self.record_ = {**record, "held_out_rows": int(aside.sum())}
+        self.feature_importances_ = importance
         measured = data.take(aside if aside.any() else ~aside)
         rows = f"{len(measured.y)} rows held out from training and selection"
         limits = []
@@ -157,11 +111,12 @@ class TreeLearner(BaseEstimator):
 
     def _certificate(self, table: Any, y: Any, weight: Any, rows: str, limits: list[str]) -> Certificate:
         model, soft = self.artifact_, self.soft_
-        shipped = self.record_["shipped"]
+        trees = "one tree" if model.n_trees == 1 else f"{model.n_trees} trees"
+        found_by = self.record_["shipped"]["search"]
         return certify(
             model, soft, (table, y), loss="squared" if model.classes is None else "log_loss",
             rounded=None if soft is None else soft.rounded, classes=model.classes, sample_weight=weight, rows=rows,
-            ships=f"one tree of {model.n_leaves} leaves, depth {model.depth}, found by {shipped['search']}",
+            ships=f"{trees} of {model.n_leaves} leaves, depth {model.depth}, found by {found_by}",
             not_covered=limits,
         )  # fmt: skip
 
@@ -218,10 +173,10 @@ def _is_plain(x: Any) -> bool:
     return not (hasattr(x, "columns") or isinstance(x, dict))
 
 
-def _threads(n_jobs: int | None) -> int:
+def threads(n_jobs: int | None) -> int:
     count = 1 if n_jobs is None else check_number("n_jobs", n_jobs, low=-1, integer=True)
     return max(count, 1) if count >= 0 else (os.cpu_count() or 1)
 
 
-def _silent(stage: str, done: float) -> None:
+def silent(stage: str, done: float) -> None:
     """Tell nobody."""

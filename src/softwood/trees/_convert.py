@@ -12,10 +12,12 @@ from torch import Tensor
 from softwood.artifacts import Column, HardEnsemble
 from softwood.core import Budget, InputError, UnsupportedError
 from softwood.data import LARGEST, QuantileCodec
-from softwood.kernels import ENTROPY, SQUARED, Problem
+from softwood.kernels import ENTROPY, SQUARED, Problem, scatter_leaves
 from softwood.lifecycle import soften
 from softwood.trees._coded_tree import leaf_logits
 from softwood.trees._dense_tree import DenseTree, hardening_steps
+from softwood.trees._forest import Forest
+from softwood.trees._rows import Group
 from softwood.trees._soft_tree import MAX_DEPTH, HardTree, SoftTree
 
 
@@ -96,6 +98,52 @@ def to_ensemble(
 
 def _weight(branch: Any) -> float:
     return float(branch[1]) if len(branch) == 2 else _weight(branch[1]) + _weight(branch[2])
+
+
+def forest_to_ensemble(
+    forest: Forest,
+    group: Group,
+    *,
+    outputs: Sequence[str],
+    link: str,
+    classes: Sequence[Any] | None,
+) -> HardEnsemble:
+    """Turn a boosted forest into the artefact.
+
+    Args:
+        forest: the trees.
+        group: what the codes mean, and the rows whose weight the leaves count.
+        outputs: K names.
+        link: see ``HardEnsemble``.
+        classes: labels, or None.
+    """
+    codec = group.codec
+    if not forest.trees:
+        return HardEnsemble.single_leaf(codec.columns, forest.base, outputs=outputs, link=link, classes=classes)
+    sizes = [len(tree.feature) for tree in forest.trees]
+    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    feature = np.concatenate([tree.feature for tree in forest.trees])
+    cut = np.concatenate([tree.cut for tree in forest.trees])
+    inner = feature >= 0
+    left = np.concatenate([tree.left + root for tree, root in zip(forest.trees, roots, strict=True)])
+    column = np.where(inner, np.array([f.column for f in codec.features])[np.maximum(feature, 0)], -1)
+    categorical = inner & np.array([c.kind == "category" for c in codec.columns])[np.maximum(column, 0)]
+    level_set = np.where(categorical, np.cumsum(categorical) - 1, -1)
+    sets = [codec.levels_left(int(feature[node]), int(cut[node])) for node in np.flatnonzero(categorical)]
+    levels = np.zeros((len(sets), max(map(len, sets), default=0)), bool)
+    for row, members in enumerate(sets):
+        levels[row, : len(members)] = members
+    threshold = np.full(len(feature), np.nan)
+    for node in np.flatnonzero(inner & ~categorical):
+        threshold[node] = codec.threshold_of(int(feature[node]), int(cut[node]))
+    weight = group.rows.weight * group.active
+    counts = scatter_leaves(forest.leaves(group.codes), weight[:, None], len(forest.values))[:, 0]
+    return HardEnsemble(
+        codec.columns, tuple(outputs), link, None if classes is None else tuple(classes), column, threshold,
+        np.concatenate([tree.missing_left for tree in forest.trees]), np.where(inner, left, 0),
+        np.where(inner, left + 1, 0), level_set, levels, np.concatenate(forest.leaf_of_node), forest.values, counts,
+        roots, forest.base,
+    )  # fmt: skip
 
 
 def hard_tree_to_ensemble(tree: HardTree, columns: Sequence[Column] | None) -> HardEnsemble:

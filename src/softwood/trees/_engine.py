@@ -99,7 +99,7 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
     cut: list[str] = []
     effort = Effort().scaled(options.effort)
     depth, least, jobs, seed = options.max_depth, options.min_samples_leaf, options.jobs, options.seed
-    folds, repeats = _folds(rows)
+    folds, repeats = folds_for(rows)
     groups = make_groups(rows, folds, repeats, np.random.default_rng(seed))
 
     progress("CART", 0.0)
@@ -157,7 +157,7 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
     )  # fmt: skip
 
 
-def _folds(rows: Rows) -> tuple[int, int]:
+def folds_for(rows: Rows) -> tuple[int, int]:
     """Return folds and repeats: none where a fold would hold fewer than two rows."""
     if rows.n < 10:
         return 0, 0

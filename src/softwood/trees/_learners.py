@@ -9,13 +9,66 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
-from softwood.core import InputError, capability
-from softwood.trees._base import TreeLearner
+from softwood.core import InputError, capability, check_choice, check_number
+from softwood.trees._base import TableLearner, silent, threads
 from softwood.trees._convert import to_ensemble
+from softwood.trees._engine import Found, Options, search
 from softwood.trees._rows import Rows, scaled
 from softwood.trees._soft_model import SoftModel
+from softwood.trees._soft_tree import MAX_DEPTH
+
+
+class TreeLearner(TableLearner):
+    """What the learners of one tree share; see ``TreeClassifier``."""
+
+    def __init__(
+        self,
+        max_depth: int = 4,
+        *,
+        max_leaf_nodes: int | None = None,
+        min_samples_leaf: float = 1,
+        metric: str = "accuracy",
+        holdout: float = 0.1,
+        effort: float = 1.0,
+        time_limit: float | None = None,
+        n_jobs: int | None = -1,
+        random_state: Any = 0,
+        checkpoint: str | Path | None = None,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.max_depth = max_depth
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_samples_leaf = min_samples_leaf
+        self.metric = metric
+        self.holdout = holdout
+        self.effort = effort
+        self.time_limit = time_limit
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.progress = progress
+
+    def _options(self, metrics: tuple[str, ...]) -> Options:
+        leaves = self.max_leaf_nodes
+        return Options(
+            max_depth=check_number("max_depth", self.max_depth, low=1, high=MAX_DEPTH, integer=True),
+            max_leaf_nodes=None if leaves is None else check_number("max_leaf_nodes", leaves, low=1, integer=True),
+            min_samples_leaf=check_number("min_samples_leaf", self.min_samples_leaf, low=0),
+            metric=check_choice("metric", self.metric, metrics),
+            effort=check_number("effort", self.effort, low=0.01, high=100),
+            time_limit=None if self.time_limit is None else check_number("time_limit", self.time_limit, low=0.1),
+            jobs=threads(self.n_jobs),
+            seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
+            checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
+        )
+
+    def _search(self, rows: Rows, options: Options) -> tuple[Found, np.ndarray]:
+        """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
+        aside = self._aside(rows, options.seed)
+        return search(rows.take(~aside), options, self.progress or silent), aside
 
 
 @capability(
@@ -104,7 +157,7 @@ class TreeClassifier(ClassifierMixin, TreeLearner):
         )  # fmt: skip
         parents = found.choice.candidate.soft
         self.soft_ = SoftModel.of(parents[0], None) if parents else None
-        self._certify(found, data, aside)
+        self._certify(found.record, found.importance, data, aside)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -213,7 +266,8 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         )  # fmt: skip
         parents = found.choice.candidate.soft
         self.soft_ = SoftModel.of(parents[0], (mean, deviation)) if parents else None
-        self._certify(found, replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide), aside)
+        data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
+        self._certify(found.record, found.importance, data, aside)
         return self
 
     def __sklearn_tags__(self) -> Any:

@@ -108,7 +108,7 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
     winner, difference, error, reason = cart, 0.0, 0.0, "CART was the only candidate"
     if others and len(groups) > 1:
         rival = min(others, key=_rank)
-        difference, error = _paired(rival.losses - cart.losses, groups[0].rows.weight)
+        difference, error = paired_difference(rival.losses - cart.losses, groups[0].rows.weight)
         wins = difference < -error
         winner = rival if wins else cart
         verb = "is" if wins else "is not"
@@ -137,8 +137,8 @@ def _against_plain(refitted: _Scored, groups: Sequence[Group], metric: str, most
     if most_leaves is not None and any(parent.dense().n_leaves > most_leaves for parent in refitted.candidate.soft):
         return refitted
     weight = groups[0].rows.weight
-    metric_gain, metric_error = _paired(refitted.losses - plain.losses, weight)
-    smooth_gain, smooth_error = _paired(refitted.smooth - plain.smooth, weight)
+    metric_gain, metric_error = paired_difference(refitted.losses - plain.losses, weight)
+    smooth_gain, smooth_error = paired_difference(refitted.smooth - plain.smooth, weight)
     better = metric_gain < -metric_error or smooth_gain < -2 * smooth_error
     return refitted if better and smooth_gain <= 0 else plain
 
@@ -148,7 +148,7 @@ def _rank(scored: _Scored) -> tuple[float, float]:
     return scored.trial.loss + _TIE * scored.trial.smooth, -scored.trial.price
 
 
-def _paired(difference: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+def paired_difference(difference: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Return weighted mean and standard error."""
     mean = float(np.average(difference, weights=weight))
     variance = float(np.average((difference - mean) ** 2, weights=weight))

@@ -1,0 +1,233 @@
+"""Forests on bin codes: the Newton booster with vector leaves, and the joint re-fit of all leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import minimize
+
+from softwood.kernels import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
+from softwood.trees._rows import Group, Rows
+
+_REFIT_STEPS = 60  # of L-BFGS; the objective is convex and starts near its optimum
+
+
+@dataclass(frozen=True, eq=False)
+class BoostedTree:
+    """One tree of unequal depth on codes; the right child of a node stands after the left one.
+
+    Args:
+        feature: int32 ``[N]``, -1 at a leaf.
+        cut: int32 ``[N]``.
+        missing_left: bool ``[N]``.
+        left: int32 ``[N]``.
+    """
+
+    feature: np.ndarray
+    cut: np.ndarray
+    missing_left: np.ndarray
+    left: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """A sum of trees. T trees, L leaves in all, K outputs.
+
+    Args:
+        trees: T trees.
+        leaf_of_node: for each tree int32 ``[N]``, row of ``values`` at a leaf, -1 inside.
+        values: float64 ``[L, K]``, in the units of the raw score.
+        mask: float64 ``[L, K]``, 1 where a value is free; 0 where a tree of one class holds nothing for the others.
+        base: float64 ``[K]``.
+    """
+
+    trees: tuple[BoostedTree, ...]
+    leaf_of_node: tuple[np.ndarray, ...]
+    values: np.ndarray
+    mask: np.ndarray
+    base: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Leaf values that a budget counts."""
+        return int(self.mask.sum())
+
+    def leaves(self, codes: np.ndarray) -> np.ndarray:
+        """Return the leaf that each row reaches in each tree, int32 ``[T, n]``."""
+        return np.stack(
+            [
+                of_node[boosted_leaves(codes, tree.feature, tree.cut, tree.missing_left, tree.left)]
+                for tree, of_node in zip(self.trees, self.leaf_of_node, strict=True)
+            ]
+        )
+
+    def raw(self, codes: np.ndarray) -> np.ndarray:
+        """Return the raw score of each row, ``[n, K]``."""
+        scores: np.ndarray = sum_leaves(self.leaves(codes), self.values, self.base)
+        return scores
+
+
+def first_trees(forest: Forest, budget: int) -> Forest:
+    """Return as many of the first trees as ``budget`` leaf values hold, at least one.
+
+    Args:
+        forest: trees in the order in which they were grown.
+        budget: leaf values.
+    """
+    ends = [int(of_node.max()) + 1 for of_node in forest.leaf_of_node]
+    spent = np.cumsum(forest.mask.sum(1))
+    keep = max(sum(spent[end - 1] <= budget for end in ends), 1)
+    if keep >= len(ends):
+        return forest
+    return Forest(
+        forest.trees[:keep], forest.leaf_of_node[:keep], forest.values[: ends[keep - 1]], forest.mask[: ends[keep - 1]],
+        forest.base,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BoostSetting:
+    """How a forest is grown.
+
+    Args:
+        leaves: of each tree.
+        rate: what each tree's values are multiplied by.
+        min_leaf: least weight in a leaf.
+        l2: added to the curvature of each leaf.
+        per_class: one tree for each class in turn, instead of vector leaves.
+        max_depth: of each tree.
+    """
+
+    leaves: int
+    rate: float
+    min_leaf: float = 5.0
+    l2: float = 1.0
+    per_class: bool = False
+    max_depth: int = 6
+
+
+def n_outputs(rows: Rows) -> int:
+    """Return K: 1 for two classes."""
+    width = rows.targets.shape[1]
+    return 1 if rows.is_classification and width == 2 else width
+
+
+def loss_parts(raw: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return loss ``[n]``, gradient and curvature ``[n, K]`` of each row, before its weight.
+
+    Log-loss of the sigmoid (K = 1) or the softmax; half the squared error for values.
+
+    Args:
+        raw: ``[n, K]``.
+        rows: n rows.
+    """
+    if not rows.is_classification:
+        difference = raw - rows.targets
+        return (difference**2).sum(1) / 2, difference, np.ones_like(raw)
+    if raw.shape[1] == 1:
+        margin = raw[:, 0]
+        share = 0.5 * (1.0 + np.tanh(0.5 * margin))
+        loss = np.logaddexp(0.0, margin) - rows.labels * margin
+        return loss, (share - rows.labels)[:, None], (share * (1 - share))[:, None]
+    shifted = raw - raw.max(1, keepdims=True)
+    exponential = np.exp(shifted)
+    total = exponential.sum(1, keepdims=True)
+    shares = exponential / total
+    loss = np.log(total[:, 0]) - shifted[np.arange(len(raw)), rows.labels]
+    return loss, shares - rows.targets, shares * (1 - shares)
+
+
+def start_value(group: Group) -> np.ndarray:
+    """Return the raw score of the best constant, ``[K]``."""
+    rows, prior = group.rows, group.prior
+    if not rows.is_classification:
+        return prior
+    return np.log(prior[1:] / prior[:1]) if n_outputs(rows) == 1 else np.log(prior)
+
+
+def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
+    """Grow trees one after the other on the Newton direction of the loss until the budget is spent.
+
+    Args:
+        group: rows to learn from.
+        setting: how.
+        budget: leaf values in all.
+
+    Cost: O(T n F depth) time, O(n (F + K)) memory.
+    """
+    rows, outputs = group.rows, n_outputs(group.rows)
+    active = group.active & (rows.weight > 0)
+    width = 1 if setting.per_class else outputs
+    base = start_value(group)
+    raw = np.tile(base, (rows.n, 1))
+    trees: list[BoostedTree] = []
+    places: list[np.ndarray] = []
+    values: list[np.ndarray] = []
+    masks: list[np.ndarray] = []
+    allowed = np.ones(group.codec.n_features, bool)
+    left, turn, idle = budget, 0, 0
+    while left >= 2 * width and idle < outputs:
+        _, gradient, curvature = loss_parts(raw, rows)
+        part = slice(turn % outputs, turn % outputs + 1) if setting.per_class else slice(None)
+        sums = np.column_stack([np.ones(rows.n), gradient[:, part], np.maximum(curvature[:, part], 1e-6)])
+        sums *= rows.weight[:, None]
+        feature, cut, missing_left, child, found = grow_boosted(
+            group.codes, group.codec.n_bins, sums, active, allowed, min(setting.leaves, left // width),
+            setting.max_depth, setting.min_leaf, setting.l2,
+        )  # fmt: skip
+        turn += 1
+        if len(feature) == 1:  # no split helps this output any more
+            idle += 1 if setting.per_class else outputs
+            continue
+        idle = 0
+        ends = feature < 0
+        of_node = np.where(ends, np.cumsum(ends) - 1 + sum(map(len, values)), -1).astype(np.int32)
+        leaf = np.zeros((int(ends.sum()), outputs))
+        mask = np.zeros_like(leaf)
+        leaf[:, part], mask[:, part] = setting.rate * found[ends], 1.0
+        trees.append(BoostedTree(feature, cut, missing_left, child))
+        places.append(of_node)
+        nodes = boosted_leaves(group.codes, feature, cut, missing_left, child)
+        raw[:, part] += setting.rate * found[nodes]
+        values.append(leaf)
+        masks.append(mask)
+        left -= len(leaf) * width
+    empty = np.zeros((0, outputs))
+    return Forest(
+        tuple(trees), tuple(places), np.concatenate([empty, *values]), np.concatenate([empty, *masks]), base
+    )  # fmt: skip
+
+
+def refit_leaves(forest: Forest, group: Group, l2: float) -> Forest:
+    r"""Return the forest with all leaf values re-fitted together.
+
+    Minimises :math:`\sum_i w_i \ell(F(x_i), y_i) + \frac{\lambda}{2} \sum (v - v_0)^2` over all values v and the
+    base, :math:`v_0` being those that the forest has: convex, by L-BFGS.
+
+    Args:
+        forest: what to re-fit; its tests stay.
+        group: rows to learn from.
+        l2: :math:`\lambda`.
+
+    Cost: O(n T K) a step.
+    """
+    if not forest.trees:
+        return forest
+    active = group.active & (group.rows.weight > 0)
+    rows = group.rows.take(active)
+    leaf = forest.leaves(np.ascontiguousarray(group.codes[:, active]))
+    shape, count = forest.values.shape, forest.values.size
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        values, base = flat[:count].reshape(shape), flat[count:]
+        losses, gradient, _ = loss_parts(sum_leaves(leaf, values, base), rows)
+        pull = (values - forest.values) * forest.mask
+        weighted = gradient * rows.weight[:, None]
+        by_leaf = scatter_leaves(leaf, weighted, len(values)) * forest.mask + l2 * pull
+        total = float(losses @ rows.weight + 0.5 * l2 * (pull**2).sum())
+        return total, np.concatenate([by_leaf.ravel(), weighted.sum(0)])
+
+    start = np.concatenate([forest.values.ravel(), forest.base])
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _REFIT_STEPS})
+    return replace(forest, values=found.x[:count].reshape(shape), base=found.x[count:])

@@ -1,0 +1,260 @@
+"""The whole search for a forest of a given size: settings, leaf re-fits, selection, and the record of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softwood.core import Budget, InputError
+from softwood.trees._engine import Progress, folds_for
+from softwood.trees._forest import BoostSetting, Forest, boost, first_trees, loss_parts, n_outputs, refit_leaves
+from softwood.trees._rows import Group, Rows, make_groups
+from softwood.trees._select import METRICS, paired_difference
+
+REFITS = (3.0, 30.0, 300.0)  # strengths with which re-fitted leaves are held to the booster's
+SPENT = (1.0, 0.5, 0.25)  # shares of the budget that are tried: a small table wants a small forest
+_VARIANTS = [(spent, refit) for spent in SPENT for refit in (None, *REFITS)]
+_FINALISTS = 4
+_SCREENED_ROWS = 50_000  # rows on which settings are screened
+
+
+@dataclass(frozen=True)
+class ForestOptions:
+    """What the user asked for; the names are those of the learners.
+
+    Args:
+        budget: leaf values in all.
+        max_depth: of each tree.
+        min_samples_leaf: least weight in a leaf.
+        metric: what selection compares.
+        effort: share of the settings that are screened.
+        time_limit: seconds, or None.
+        jobs: threads.
+        seed: of everything random.
+    """
+
+    budget: Budget
+    max_depth: int
+    min_samples_leaf: float
+    metric: str
+    effort: float
+    time_limit: float | None
+    jobs: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class FoundForest:
+    """What the search ends with.
+
+    Args:
+        forest: fitted on all rows that were given.
+        group: those rows, and the codec that the forest's codes mean.
+        record: JSON content: what was tried, how it fared, what a limit cut.
+    """
+
+    forest: Forest
+    group: Group
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Variant:
+    setting: BoostSetting
+    spent: float
+    refit: float | None
+    losses: np.ndarray  # by row, out of fold
+    mean: float
+
+    def describe(self) -> dict[str, Any]:
+        return {**vars(self.setting), "spent": self.spent, "refit": self.refit, "loss": self.mean}
+
+
+def settings_for(rows: Rows, options: ForestOptions) -> list[BoostSetting]:
+    """Return the settings to screen, the likeliest first.
+
+    Args:
+        rows: what is fitted.
+        options: what the user asked for.
+    """
+    outputs = n_outputs(rows)
+    rates = (0.2, 0.1, 0.4) if outputs == 1 else (0.6, 0.3, 1.0)
+    modes = (False,) if outputs == 1 or not rows.is_classification else (False, True)
+    settings = [
+        BoostSetting(leaves, rate, max(least, options.min_samples_leaf), 1.0, per_class, options.max_depth)
+        for rate in rates
+        for leaves in (8, 16, 4, 31)
+        for per_class in modes
+        for least in (5.0, 20.0)
+        if 2 * (1 if per_class else outputs) <= options.budget.limit
+    ]
+    if not settings:
+        raise InputError(
+            "the budget is too small for one split", got=str(options.budget), allowed=f"{2 * outputs} or more",
+            fix=f"pass budget={2 * outputs} or more: a split has two leaves of {outputs} values",
+        )  # fmt: skip
+    unique = list(dict.fromkeys(settings))
+    return unique[: max(2, round(options.effort * len(unique)))]
+
+
+def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> FoundForest:
+    """Find the forest that ships.
+
+    Settings are screened on one fold, the best four are fitted on all folds, each with leaves as the booster left
+    them and re-fitted jointly; what ships is the best booster, or the best re-fit if that is better out of fold by
+    more than one standard error of the paired difference. Then it is fitted on all rows.
+
+    Args:
+        rows: what may be learned from and selected on.
+        options: what the user asked for.
+        progress: is told of every stage.
+    """
+    begun = time.monotonic()
+    limit = float("inf") if options.time_limit is None else options.time_limit
+    folds, repeats = folds_for(rows)
+    groups = make_groups(rows, folds, min(repeats, 1), np.random.default_rng(options.seed))
+    settings = settings_for(rows, options)
+    cut: list[str] = []
+
+    def in_time(share: float) -> Callable[[], bool]:
+        return lambda: time.monotonic() - begun < share * limit
+
+    if len(groups) > 1 and len(settings) > 1:
+        screened = _screen(groups[1], settings, options, in_time(0.3), progress)
+        cut += ["screening"] * (len(screened) < len(settings))
+        finalists = screened[: max(1, _FINALISTS)]
+        variants = _out_of_fold(groups, finalists, options, in_time(0.8), progress)
+        cut += ["finalists"] * (len(variants) < len(finalists) * len(_VARIANTS))
+        winner, difference, error = _choose(variants, rows.weight)
+    else:
+        winner, difference, error, variants = _Variant(settings[0], 0.25, None, np.zeros(0), float("nan")), 0.0, 0.0, []
+    progress("final forest", 0.0)
+    forest = _fit(groups[0], winner, options.budget.limit)
+    options.budget.check(forest.size)
+    progress("final forest", 1.0)
+    record = {
+        "options": {**vars(options), "budget": options.budget.limit},
+        "rows": rows.n,
+        "folds": [folds, 1],
+        "shipped": {"search": "booster", **winner.describe(), "loss": None if np.isnan(winner.mean) else winner.mean},
+        "trials": [variant.describe() for variant in variants],
+        "difference": difference,
+        "standard_error": error,
+        "reason": _reason(winner, difference, error, options.metric),
+        "cut_by_time_limit": cut,
+        "seconds": {"all": time.monotonic() - begun},
+    }
+    return FoundForest(forest, groups[0], record)
+
+
+def _fit(group: Group, variant: _Variant, budget: int) -> Forest:
+    forest = first_trees(boost(group, variant.setting, budget), int(variant.spent * budget))
+    return forest if variant.refit is None else refit_leaves(forest, group, variant.refit)
+
+
+def answers_of(raw: np.ndarray, rows: Rows) -> np.ndarray:
+    """Return what the metrics judge from raw scores ``[n, K]``: probabilities ``[n, classes]``, or values.
+
+    Args:
+        raw: raw scores.
+        rows: n rows.
+    """
+    if not rows.is_classification:
+        return raw
+    if raw.shape[1] == 1:
+        share = 0.5 * (1.0 + np.tanh(0.5 * raw[:, 0]))
+        return np.column_stack([1.0 - share, share])
+    shifted = np.exp(raw - raw.max(1, keepdims=True))
+    shares: np.ndarray = shifted / shifted.sum(1, keepdims=True)
+    return shares
+
+
+def _screen(
+    group: Group, settings: Sequence[BoostSetting], options: ForestOptions, in_time: Callable[[], bool],
+    progress: Progress,
+) -> list[BoostSetting]:  # fmt: skip
+    """Return the settings that there was time for, the best on one fold first."""
+    rows = group.rows
+    if rows.n > _SCREENED_ROWS:
+        keep = np.zeros(rows.n, bool)
+        keep[np.random.default_rng(options.seed).choice(rows.n, _SCREENED_ROWS, replace=False)] = True
+        group = Group(rows.take(keep), group.active[keep])
+        rows = group.rows
+    group.codes  # noqa: B018 - computed once, before the threads share it
+
+    def judge(setting: BoostSetting) -> float:
+        if not in_time():
+            return np.inf
+        whole = boost(group, setting, options.budget.limit)
+        parts = (first_trees(whole, int(spent * options.budget.limit)) for spent in SPENT)
+        losses = (loss_parts(part.raw(group.codes), rows)[0] * rows.weight for part in parts)
+        return min(float(loss[~group.active].sum()) for loss in losses)
+
+    scores = _each(settings, judge, options.jobs, lambda share: progress("screening", share))
+    order = np.argsort(scores, kind="stable")
+    return [settings[i] for i in order if np.isfinite(scores[i])] or list(settings[:1])
+
+
+def _out_of_fold(
+    groups: Sequence[Group], settings: Sequence[BoostSetting], options: ForestOptions, in_time: Callable[[], bool],
+    progress: Progress,
+) -> list[_Variant]:  # fmt: skip
+    """Return each setting, as grown and with each re-fit, with its out-of-fold losses."""
+    rows = groups[0].rows
+    for group in groups:
+        group.codes  # noqa: B018 - computed once, before the threads share it
+
+    def judge(job: tuple[BoostSetting, Group]) -> list[np.ndarray] | None:
+        setting, group = job
+        if not in_time() and setting != settings[0]:
+            return None
+        whole = boost(group, setting, options.budget.limit)
+        parts = {spent: first_trees(whole, int(spent * options.budget.limit)) for spent in SPENT}
+        forests = [parts[s] if l2 is None else refit_leaves(parts[s], group, l2) for s, l2 in _VARIANTS]
+        return [METRICS[options.metric](answers_of(f.raw(group.codes), rows), rows) for f in forests]
+
+    jobs = [(setting, group) for setting in settings for group in groups[1:]]
+    results = _each(jobs, judge, options.jobs, lambda share: progress("finalists", share))
+    variants = []
+    for i, setting in enumerate(settings):
+        parts = results[i * (len(groups) - 1) : (i + 1) * (len(groups) - 1)]
+        if any(part is None for part in parts):
+            continue
+        for v, (spent, refit) in enumerate(_VARIANTS):
+            losses = np.zeros(rows.n)
+            for group, part in zip(groups[1:], parts, strict=True):
+                losses[~group.active] = part[v][~group.active]
+            variants.append(_Variant(setting, spent, refit, losses, float(np.average(losses, weights=rows.weight))))
+    return variants
+
+
+def _choose(variants: Sequence[_Variant], weight: np.ndarray) -> tuple[_Variant, float, float]:
+    plain = min((v for v in variants if v.refit is None), key=lambda v: v.mean)
+    rival = min((v for v in variants if v.refit is not None), key=lambda v: v.mean)
+    difference, error = paired_difference(rival.losses - plain.losses, weight)
+    return (rival if difference < -error else plain), difference, error
+
+
+def _reason(winner: _Variant, difference: float, error: float, metric: str) -> str:
+    if np.isnan(winner.mean):
+        return "too few rows to compare anything out of fold"
+    verb = "are" if winner.refit is not None else "are not"
+    return (
+        f"re-fitted leaves {verb} better than the booster's by more than one standard error out of fold "
+        f"({metric} loss {difference:+.4f}, standard error {error:.4f})"
+    )
+
+
+def _each(items: Sequence[Any], work: Callable[[Any], Any], jobs: int, told: Callable[[float], None]) -> list[Any]:
+    """Do all items on threads, in order, and tell how far that is."""
+    results = []
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        for done, result in enumerate(pool.map(work, items), start=1):
+            results.append(result)
+            told(done / len(items))
+    return results

@@ -1,0 +1,270 @@
+"""``ForestClassifier`` and ``ForestRegressor``: a forest of a given size from a table, certified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+
+from softwood.core import Budget, InputError, capability, check_choice, check_number
+from softwood.trees._base import TableLearner, silent, threads
+from softwood.trees._convert import forest_to_ensemble
+from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
+from softwood.trees._rows import Rows, scaled
+
+
+class ForestLearner(TableLearner):
+    """What the learners of forests share; see ``ForestClassifier``."""
+
+    def __init__(
+        self,
+        budget: int = 480,
+        *,
+        max_depth: int = 6,
+        min_samples_leaf: float = 1,
+        metric: str = "log_loss",
+        holdout: float = 0.1,
+        effort: float = 1.0,
+        time_limit: float | None = None,
+        n_jobs: int | None = -1,
+        random_state: Any = 0,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.budget = budget
+        self.max_depth = max_depth
+        self.min_samples_leaf = min_samples_leaf
+        self.metric = metric
+        self.holdout = holdout
+        self.effort = effort
+        self.time_limit = time_limit
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.progress = progress
+
+    def _options(self, metrics: tuple[str, ...]) -> ForestOptions:
+        return ForestOptions(
+            budget=Budget(self.budget, "leaf values"),
+            max_depth=check_number("max_depth", self.max_depth, low=1, high=30, integer=True),
+            min_samples_leaf=check_number("min_samples_leaf", self.min_samples_leaf, low=0),
+            metric=check_choice("metric", self.metric, metrics),
+            effort=check_number("effort", self.effort, low=0.01, high=100),
+            time_limit=None if self.time_limit is None else check_number("time_limit", self.time_limit, low=0.1),
+            jobs=threads(self.n_jobs),
+            seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
+        )
+
+    def _search(self, rows: Rows, options: ForestOptions) -> tuple[FoundForest, np.ndarray]:
+        """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
+        aside = self._aside(rows, options.seed)
+        return search_forest(rows.take(~aside), options, self.progress or silent), aside
+
+
+@capability(
+    "learner",
+    hardens_to="HardEnsemble",
+    exports=("json", "onnx", "python"),
+    cost="fit: O(settings folds T n F) time, O(folds n F) memory; predict: O(n T depth)",
+    example=lambda: ForestClassifier(budget=24, max_depth=2, effort=0.1),
+)
+class ForestClassifier(ClassifierMixin, ForestLearner):
+    """A forest of at most ``budget`` leaf values, with a certificate.
+
+    A Newton booster on histograms with vector leaves (or one tree a class in turn) spends the budget; its settings
+    are screened on one fold and compared on all; the leaves of the finalists are re-fitted jointly, which is convex.
+    The re-fit ships if it is better out of fold by more than one standard error of the paired difference.
+
+    Args:
+        budget: leaf values in all; a leaf with K outputs counts K, two classes are one output.
+        max_depth: of each tree, 1 to 30.
+        min_samples_leaf: least weight in a leaf.
+        metric: what selection compares: ``"log_loss"`` or ``"accuracy"``.
+        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
+        effort: share of the settings that are screened.
+        time_limit: seconds; leaves out settings, and ``record_`` says so.
+        n_jobs: threads; -1 for all cores.
+        random_state: seed.
+        progress: called with the stage's name and its share done.
+
+    Attributes:
+        artifact_: the ``HardEnsemble`` that ships.
+        certificate_: its ``Certificate``.
+        soft_: None: a booster has no soft parent.
+        record_: JSON content: what was tried, out-of-fold losses, why this one ships, seconds.
+        classes_: labels.
+        feature_importances_: ``[C]``, share of each column of ``artifact_.columns`` in the splits' leaf weights.
+        n_features_in_: columns of the table.
+
+    Raises:
+        InputError: a parameter is out of range, the budget is too small for a split, or there is one class only.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> forest = ForestClassifier(budget=60, effort=0.1).fit(X, y)
+        >>> forest.score(X, y) > 0.9, forest.artifact_.n_leaf_values <= 60
+        (True, True)
+
+    Source: Newton boosting (Friedman, 2001; Chen and Guestrin, 2016); joint leaf re-fit (Ren et al., 2015).
+    """
+
+    classes_: np.ndarray
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ForestClassifier:
+        """Find and certify the forest.
+
+        Args:
+            X: ``[n, C]`` array of numbers, NaN where missing, or a data frame with numbers, categories, booleans.
+            y: ``[n]`` labels.
+            sample_weight: ``[n]``, >= 0; rows of weight 0 are left out.
+        """
+        options = self._options(("log_loss", "accuracy"))
+        data = self._table(X, y)
+        check_classification_targets(data.y)
+        data = data.weighted(sample_weight)
+        self.classes_, labels = np.unique(data.y, return_inverse=True)
+        count = len(self.classes_)
+        if count < 2:
+            raise InputError(
+                "there is only one class", got=f"{len(labels)} rows of {self.classes_[0]!r}",
+                allowed="two classes or more", fix="choose another target, or add rows of another class",
+            )  # fmt: skip
+        rows = Rows(data.columns, data.x, labels.astype(np.int32), np.eye(count)[labels], data.weight)
+        found, aside = self._search(rows, options)
+        kept = self.classes_[1:] if count == 2 else self.classes_
+        self.artifact_ = forest_to_ensemble(
+            found.forest, found.group, outputs=[f"logit({label})" for label in kept],
+            link="sigmoid" if count == 2 else "softmax", classes=self.classes_.tolist(),
+        )  # fmt: skip
+        self.soft_ = None
+        self._certify(found.record, split_weights(self.artifact_), data, aside)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities, ``[n, classes]``.
+
+        Args:
+            X: table as in ``fit``.
+        """
+        table = self._frame(X)
+        return self.artifact_.predict_proba(table)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of ``predict_proba``.
+
+        Args:
+            X: table as in ``fit``.
+        """
+        with np.errstate(divide="ignore"):
+            logs: np.ndarray = np.log(self.predict_proba(X))
+        return logs
+
+
+@capability(
+    "learner",
+    hardens_to="HardEnsemble",
+    exports=("json", "onnx", "python"),
+    cost="fit: O(settings folds T n F) time, O(folds n F) memory; predict: O(n T depth)",
+    example=lambda: ForestRegressor(budget=24, max_depth=2, effort=0.1),
+)
+class ForestRegressor(RegressorMixin, ForestLearner):
+    """A regression forest of at most ``budget`` leaf values, with a certificate; see ``ForestClassifier``.
+
+    Args:
+        budget: leaf values in all; a leaf with K targets counts K.
+        max_depth: of each tree, 1 to 30.
+        min_samples_leaf: least weight in a leaf.
+        metric: what selection compares: ``"squared"`` or ``"absolute"`` error, on targets of variance 1.
+        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
+        effort: share of the settings that are screened.
+        time_limit: seconds; leaves out settings, and ``record_`` says so.
+        n_jobs: threads; -1 for all cores.
+        random_state: seed.
+        progress: called with the stage's name and its share done.
+
+    Attributes:
+        artifact_: the ``HardEnsemble`` that ships.
+        certificate_: its ``Certificate``.
+        soft_: None: a booster has no soft parent.
+        record_: JSON content.
+        feature_importances_: ``[C]``.
+        n_features_in_: columns of the table.
+
+    Raises:
+        InputError: a parameter is out of range, or the budget is too small for a split.
+
+    Example:
+        >>> from sklearn.datasets import load_diabetes
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> ForestRegressor(budget=40, effort=0.1).fit(X, y).score(X, y) > 0.4
+        True
+
+    Source: see ``ForestClassifier``.
+    """
+
+    def __init__(
+        self,
+        budget: int = 480,
+        *,
+        max_depth: int = 6,
+        min_samples_leaf: float = 1,
+        metric: str = "squared",
+        holdout: float = 0.1,
+        effort: float = 1.0,
+        time_limit: float | None = None,
+        n_jobs: int | None = -1,
+        random_state: Any = 0,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        super().__init__(
+            budget, max_depth=max_depth, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
+            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, progress=progress,
+        )  # fmt: skip
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ForestRegressor:
+        """Find and certify the forest.
+
+        Args:
+            X: ``[n, C]`` array of numbers, NaN where missing, or a data frame with numbers, categories, booleans.
+            y: ``[n]`` values, or ``[n, K]`` for K targets.
+            sample_weight: ``[n]``, >= 0; rows of weight 0 are left out.
+        """
+        options = self._options(("squared", "absolute"))
+        data = self._table(X, y, multi_output=True, y_numeric=True).weighted(sample_weight)
+        wide = data.y.astype(np.float64).reshape(len(data.y), -1)
+        targets, mean, deviation = scaled(wide, data.weight)
+        rows = Rows(data.columns, data.x, np.zeros(0, np.int32), targets, data.weight)
+        found, aside = self._search(rows, options)
+        forest = replace(
+            found.forest, values=found.forest.values * deviation, base=found.forest.base * deviation + mean
+        )
+        names = ["value"] if wide.shape[1] == 1 else [f"value {k}" for k in range(wide.shape[1])]
+        self.artifact_ = forest_to_ensemble(forest, found.group, outputs=names, link="identity", classes=None)
+        self.soft_ = None
+        data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
+        self._certify(found.record, split_weights(self.artifact_), data, aside)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def split_weights(model: Any) -> np.ndarray:
+    """Return how the training weight that passes all splits is shared among the columns, ``[C]``.
+
+    Args:
+        model: a ``HardEnsemble`` with counts.
+    """
+    inner = model.feature >= 0
+    weight = np.where(inner, 0.0, model.counts[np.maximum(model.leaf, 0)])
+    for node in np.flatnonzero(inner)[::-1]:  # children stand after their parents
+        weight[node] = weight[model.left[node]] + weight[model.right[node]]
+    total = np.bincount(model.feature[inner], weights=weight[inner], minlength=len(model.columns))
+    shares: np.ndarray = total / total.sum() if total.sum() > 0 else total
+    return shares
