@@ -17,9 +17,10 @@ from softwood.trees._rows import Group, Rows, make_groups
 from softwood.trees._select import METRICS, paired_difference
 
 REFITS = (3.0, 30.0, 300.0)  # strengths with which re-fitted leaves are held to the booster's
-SPENT = (1.0, 0.5, 0.25)  # shares of the budget that are tried: a small table wants a small forest
-_VARIANTS = [(spent, refit) for spent in SPENT for refit in (None, *REFITS)]
+SPENT = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12)  # shares of the budget that are tried: a small table wants a small forest
+_VARIANTS = [*((spent, None) for spent in SPENT), *((spent, refit) for spent in SPENT[::2] for refit in REFITS)]
 _FINALISTS = 4
+_SMALL = 3_000  # rows below which settings are screened on all folds instead of one
 _SCREENED_ROWS = 50_000  # rows on which settings are screened
 
 
@@ -83,7 +84,7 @@ def settings_for(rows: Rows, options: ForestOptions) -> list[BoostSetting]:
         options: what the user asked for.
     """
     outputs = n_outputs(rows)
-    rates = (0.2, 0.1, 0.4) if outputs == 1 else (0.6, 0.3, 1.0)
+    rates = (0.2, 0.1, 0.4, 0.05) if outputs == 1 else (0.6, 0.3, 1.0)
     modes = (False,) if outputs == 1 or not rows.is_classification else (False, True)
     settings = [
         BoostSetting(leaves, rate, max(least, options.min_samples_leaf), 1.0, per_class, options.max_depth)
@@ -125,7 +126,8 @@ def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> Fou
         return lambda: time.monotonic() - begun < share * limit
 
     if len(groups) > 1 and len(settings) > 1:
-        screened = _screen(groups[1], settings, options, in_time(0.3), progress)
+        judges = groups[1:] if rows.n < _SMALL else groups[1:2]
+        screened = _screen(judges, settings, options, in_time(0.3), progress)
         cut += ["screening"] * (len(screened) < len(settings))
         finalists = screened[: max(1, _FINALISTS)]
         variants = _out_of_fold(groups, finalists, options, in_time(0.8), progress)
@@ -175,25 +177,29 @@ def answers_of(raw: np.ndarray, rows: Rows) -> np.ndarray:
 
 
 def _screen(
-    group: Group, settings: Sequence[BoostSetting], options: ForestOptions, in_time: Callable[[], bool],
+    groups: Sequence[Group], settings: Sequence[BoostSetting], options: ForestOptions, in_time: Callable[[], bool],
     progress: Progress,
 ) -> list[BoostSetting]:  # fmt: skip
-    """Return the settings that there was time for, the best on one fold first."""
-    rows = group.rows
+    """Return the settings that there was time for, the best on the groups' folds first."""
+    rows = groups[0].rows
     if rows.n > _SCREENED_ROWS:
         keep = np.zeros(rows.n, bool)
         keep[np.random.default_rng(options.seed).choice(rows.n, _SCREENED_ROWS, replace=False)] = True
-        group = Group(rows.take(keep), group.active[keep])
-        rows = group.rows
-    group.codes  # noqa: B018 - computed once, before the threads share it
+        rows = rows.take(keep)
+        groups = [Group(rows, group.active[keep]) for group in groups]
+    for group in groups:
+        group.codes  # noqa: B018 - computed once, before the threads share it
 
     def judge(setting: BoostSetting) -> float:
         if not in_time():
             return np.inf
-        whole = boost(group, setting, options.budget.limit)
-        parts = (first_trees(whole, int(spent * options.budget.limit)) for spent in SPENT)
-        losses = (loss_parts(part.raw(group.codes), rows)[0] * rows.weight for part in parts)
-        return min(float(loss[~group.active].sum()) for loss in losses)
+        total = np.zeros(len(SPENT))
+        for group in groups:
+            whole = boost(group, setting, options.budget.limit)
+            for place, spent in enumerate(SPENT):
+                part = first_trees(whole, int(spent * options.budget.limit))
+                total[place] += (loss_parts(part.raw(group.codes), rows)[0] * rows.weight)[~group.active].sum()
+        return float(total.min())
 
     scores = _each(settings, judge, options.jobs, lambda share: progress("screening", share))
     order = np.argsort(scores, kind="stable")
