@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from softwood.artifacts._ensemble import HardEnsemble
+from softwood.artifacts._export_c import c_verifier, run_c, write_c
 from softwood.artifacts._export_json import run_json, write_json
 from softwood.artifacts._export_onnx import onnx_verifier, run_onnx, write_onnx
 from softwood.artifacts._export_python import python_verifier, run_python, write_python
 from softwood.artifacts._probes import probes
-from softwood.artifacts._verify import Answers, ExportMismatchError, answers, cells, compare
+from softwood.artifacts._verify import Answers, ExportMismatchError, NotRunError, answers, cells, compare
 from softwood.core import InputError, MissingExtraError, check_choice, write_atomic
 
 
@@ -29,7 +30,7 @@ class Format:
         suffix: usual ending of the file's name.
         write: model -> content of the file.
         run: (file, model, cells) -> what the file itself answers. Raises ``MissingExtraError`` if what it takes to
-            run the file is not installed.
+            run the file is not installed, ``NotRunError`` if it cannot be run here for another reason.
         verifier: names what runs the file, with its version.
         tolerance: largest allowed difference of scores.
 
@@ -99,6 +100,7 @@ FORMATS = {
     "json": Format(".json", write_json, run_json, lambda: f"softwood {version('softwood')}, read again"),
     "onnx": Format(".onnx", write_onnx, run_onnx, onnx_verifier),
     "python": Format(".py", write_python, run_python, python_verifier),
+    "c": Format(".c", write_c, run_c, c_verifier),
 }
 
 
@@ -113,7 +115,7 @@ def export(model: HardEnsemble, path: str | Path, to: str, *, rows: Any = None) 
     Args:
         model: the ensemble, with C columns.
         path: the file to write; its folder is made if absent.
-        to: ``"json"``, ``"onnx"`` or ``"python"``.
+        to: a name in ``FORMATS``, such as ``"onnx"`` or ``"c"``.
         rows: a raw table of n rows to compare on as well, best the whole table at hand; rows on and beside every
             threshold, missing values and unseen levels are always compared.
 
@@ -169,7 +171,7 @@ def _check(
     """Return the largest difference of scores and who measured it; (None, reason) if nothing here can."""
     try:
         found = form.run(path, model, given)
-    except MissingExtraError as error:
+    except (MissingExtraError, NotRunError) as error:
         return None, str(error)
     except ExportMismatchError:
         raise

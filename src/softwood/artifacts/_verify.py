@@ -37,6 +37,15 @@ class ExportMismatchError(SoftwoodError):
         )
 
 
+class NotRunError(SoftwoodError):
+    """Nothing here can run an exported file: it is handed over, and its report says UNVERIFIED and why.
+
+    Example:
+        >>> print(NotRunError("there is no C compiler here"))
+        there is no C compiler here
+    """
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a model or an exported file says about n rows.
