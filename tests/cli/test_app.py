@@ -100,6 +100,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(model, shop, tmp_path):
     assert (running.returncode, said) == (0, "")
 
 
+@pytest.mark.slow
 def test_json_is_ascii_and_csv_is_utf_8_whatever_the_terminal(shop, tmp_path):
     table = tmp_path / "t.csv"
     shop.rename(columns={"returned": "zurück"}).replace({"back": "[red]é"}).to_csv(table, index=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+from softwood.artifacts import FORMATS
 from softwood.cli import _doctor
 
 
@@ -14,7 +15,7 @@ def test_a_healthy_installation_passes(softwood):
     assert found["passed"] is True
     assert {entry["name"]: entry["version"] for entry in found["packages"]}["numpy"] == version("numpy")
     names = [check["name"] for check in found["checks"]]
-    assert names == ["imports", "numba cache", "fit", "save", "export json", "export onnx", "export python"]
+    assert names == ["imports", "numba cache", "fit", "save", *(f"export {to}" for to in FORMATS)]
     assert all(check["seconds"] >= 0 for check in found["checks"])
     assert found["cores"] >= found["usable_cores"] >= 1
 

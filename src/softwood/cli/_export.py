@@ -80,7 +80,10 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def export(
         model: ModelPath,
-        to: Annotated[str, typer.Option(metavar="FORMAT", help="json, onnx, python, or all.", show_default=False)],
+        to: Annotated[
+            str,
+            typer.Option(metavar="FORMAT", help="Such as json, onnx or python; all writes each.", show_default=False),
+        ],
         out: Annotated[
             Path | None, typer.Option(help="File to write; a folder for all.  [default: the model's name, here]")
         ] = None,
