@@ -2,13 +2,15 @@
 
 ``HardEnsemble`` is every tree and forest: it predicts from a raw table, prints as rules, compares by value, and
 saves to JSON + safetensors. ``Column`` describes one raw input column. ``export`` writes a model in another format
-and compares every prediction before the file is handed over.
+and compares every prediction before the file is handed over. ``import_model`` takes ensembles of scikit-learn,
+LightGBM, XGBoost and CatBoost.
 """
 
 from softwood.artifacts._columns import Column, encode_table
 from softwood.artifacts._ensemble import HardEnsemble
 from softwood.artifacts._export import FORMATS, ExportReport, export
 from softwood.artifacts._export_json import load_json
+from softwood.artifacts._import import import_model
 from softwood.artifacts._probes import probes
 from softwood.artifacts._rules import rules
 from softwood.artifacts._verify import ExportMismatchError
@@ -21,6 +23,7 @@ __all__ = [
     "HardEnsemble",
     "encode_table",
     "export",
+    "import_model",
     "load_json",
     "probes",
     "rules",

@@ -142,7 +142,7 @@ def _meeting(model: HardEnsemble, feature: int, path: list[tuple[int, bool]]) ->
     high = min((model.threshold[node] for node, goes_left in path if goes_left), default=np.inf)
     if column.kind == "boolean":
         return next((value for value in (0.0, 1.0) if low < value <= high), np.nan)
-    if not low < high:
+    if not low < high or low == np.finfo(np.float64).max:  # no number is above the largest
         return np.nan
     return float(high) if np.isfinite(high) else float(np.nextafter(low, np.inf))
 
