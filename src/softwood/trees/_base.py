@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -27,7 +28,7 @@ class Training:
     """A checked table with its target.
 
     Args:
-        table: as it came: a pandas frame, or an array of numbers.
+        table: a pandas frame as it came, or an array of numbers.
         columns: the C columns in use.
         x: float64 ``[n, C]``, encoded.
         y: ``[n]`` or ``[n, K]``.
@@ -77,13 +78,13 @@ class TableLearner(BaseEstimator):
             checked, y = validate_data(self, x, y, dtype=np.float64, ensure_all_finite="allow-nan", **checks)
             names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(checked.shape[1])])
             columns = tuple(Column(str(name), "number") for name in names)
-            return Training(x if isinstance(x, pd.DataFrame) else checked, columns, checked, y)
+            return Training(checked, columns, checked, y)
+        y = validate_data(self, X="no_validation", y=y, **checks)
         frame = read_table(x).frame
-        validate_data(self, frame, skip_check_array=True)
+        validate_data(self, frame, skip_check_array=True)  # after the target, whose check forgets the columns' names
         found = describe(frame)
         for name, reason in found.dropped:
             warnings.warn(f"column {name!r} is left out: {reason}", SoftwoodWarning, stacklevel=4)
-        y = validate_data(self, X="no_validation", y=y, **checks)
         if len(frame) != len(y):
             raise InputError(
                 "table and target differ in length", got=f"{len(frame)} and {len(y)} rows", allowed="one target a row",
@@ -170,7 +171,7 @@ def _is_plain(x: Any) -> bool:
     """Is this an array, a list, or a frame of numbers only? Anything else goes through ``describe``."""
     if isinstance(x, pd.DataFrame):
         return all(pd.api.types.is_numeric_dtype(kind) for kind in x.dtypes)
-    return not (hasattr(x, "columns") or isinstance(x, dict))
+    return issparse(x) or not (hasattr(x, "columns") or isinstance(x, dict))  # some sparse matrices are dicts
 
 
 def threads(n_jobs: int | None) -> int:

@@ -128,16 +128,32 @@ def pruned(tree: DenseTree, data: Problem, alpha: float) -> DenseTree:
 
 
 def pruned_to(tree: DenseTree, data: Problem, leaves: int) -> DenseTree:
-    """Return the tree pruned by cost-complexity until it has at most ``leaves`` leaves.
+    """Return the tree with its weakest link cut, again and again, until it has at most ``leaves`` leaves.
+
+    The weakest link is the node whose subtree lowers the loss least for each leaf that it adds.
 
     Args:
         tree: what to prune.
         data: rows and charges.
         leaves: >= 1.
     """
-    price = 1e-9
+    if tree.n_leaves <= leaves:
+        return tree
+    levels, inner = node_costs(tree, data), len(tree.feature)
+    tree = pruned(tree, data, 0.0)  # without tests that gain nothing, or that no row reaches
     while tree.n_leaves > leaves:
-        tree, price = pruned(tree, data, price), price * 1.5
+        best, count, links = levels[-1], np.ones(inner + 1), []
+        for level in range(tree.depth - 1, -1, -1):
+            splits = tree.feature[(1 << level) - 1 : (1 << (level + 1)) - 1] >= 0
+            best = np.where(splits, best[0::2] + best[1::2], best[0::2])
+            count = np.where(splits, count[0::2] + count[1::2], count[0::2])
+            links.insert(0, np.where(count > 1, (levels[level] - best) / np.maximum(count - 1, 1), np.inf))
+        first = last = int(np.concatenate(links).argmin())
+        feature = tree.feature.copy()
+        while first < inner:
+            feature[first : last + 1] = -1
+            first, last = 2 * first + 1, 2 * last + 2
+        tree = DenseTree(feature, tree.cut, tree.missing_left)
     return tree
 
 

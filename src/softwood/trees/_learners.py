@@ -256,9 +256,10 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         options = self._options(("squared", "absolute"))
         data = self._table(X, y, multi_output=True, y_numeric=True).weighted(sample_weight)
         wide = data.y.astype(np.float64).reshape(len(data.y), -1)
-        targets, mean, deviation = scaled(wide, data.weight)
-        rows = Rows(data.columns, data.x, np.zeros(0, np.int32), targets, data.weight)
-        found, aside = self._search(rows, options)
+        rows = Rows(data.columns, data.x, np.zeros(0, np.int32), wide, data.weight)
+        # rows set aside have no part in the scale either
+        targets, mean, deviation = scaled(wide, data.weight * ~self._aside(rows, options.seed))
+        found, aside = self._search(replace(rows, targets=targets), options)
         outputs = ["value"] if wide.shape[1] == 1 else [f"value {k}" for k in range(wide.shape[1])]
         self.artifact_ = to_ensemble(
             found.choice.tree, found.codec, found.values * deviation + mean, found.counts, outputs=outputs,
