@@ -142,7 +142,8 @@ def pruned_to(tree: DenseTree, data: Problem, leaves: int) -> DenseTree:
     levels, inner = node_costs(tree, data), len(tree.feature)
     tree = pruned(tree, data, 0.0)  # without tests that gain nothing, or that no row reaches
     while tree.n_leaves > leaves:
-        best, count, links = levels[-1], np.ones(inner + 1), []
+        best, count = levels[-1], np.ones(inner + 1)
+        links: list[np.ndarray] = []
         for level in range(tree.depth - 1, -1, -1):
             splits = tree.feature[(1 << level) - 1 : (1 << (level + 1)) - 1] >= 0
             best = np.where(splits, best[0::2] + best[1::2], best[0::2])
