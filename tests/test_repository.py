@@ -246,7 +246,7 @@ def test_the_network_is_closed_to_tests():
 # ---------------------------------------------------------------- what the pages claim
 
 _BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"softwood ([a-z][a-z-]*)((?: [^`\n|]*)?)")
+_COMMAND = re.compile(r"(?<!import )softwood ([a-z][a-z-]*)((?: [^`\n|]*)?)")
 
 
 def _commands(text: str) -> list[tuple[str, list[str]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -172,11 +171,6 @@ def _is_plain(x: Any) -> bool:
     if isinstance(x, pd.DataFrame):
         return all(pd.api.types.is_numeric_dtype(kind) for kind in x.dtypes)
     return issparse(x) or not (hasattr(x, "columns") or isinstance(x, dict))  # some sparse matrices are dicts
-
-
-def threads(n_jobs: int | None) -> int:
-    count = 1 if n_jobs is None else check_number("n_jobs", n_jobs, low=-1, integer=True)
-    return max(count, 1) if count >= 0 else (os.cpu_count() or 1)
 
 
 def silent(stage: str, done: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from softwood.kernels import tree_cost
-from softwood.lifecycle import HardenResult
+from softwood.lifecycle import HardenResult, TrainProgress
 from softwood.trees._coded_tree import CodedTree, Hardening
 from softwood.trees._dense_tree import DenseTree, grown, polished
 from softwood.trees._gradient import BATCH, Batch, anneal_copies, hardened, make_batch, train_restarts
 from softwood.trees._rows import Group, Rows
+from softwood.trees._threads import each
 
 SMOOTHING = 1.0  # pseudo-rows at the prior while a class tree is searched
+_LEAST_ANNEALING = 80  # steps: enough looks at the gap to cool as far as it needs
 _LEAST = (1.0, 5.0, 20.0)  # rows in a leaf, for CART
 _LEAST_POLISHED = (5.0, 30.0)  # and for trees that are optimised harder, and so over-fit more easily
 
@@ -126,7 +127,7 @@ def gradient_candidates(
     *,
     time_limit: float | None = None,
     checkpoint: Path | None = None,
-    progress: Any = None,
+    told: Callable[[str], Callable[[TrainProgress], None]],
 ) -> list[Candidate]:
     """Return trees found by gradient: restarts, hardened, polished and kicked; soft copies of the best, annealed
     as their gap allows and hardened again.
@@ -140,13 +141,13 @@ def gradient_candidates(
         seed: of starts, row order and kicks.
         time_limit: seconds for the restarts, or None.
         checkpoint: directory under which training keeps its checkpoints, or None.
-        progress: as in ``lifecycle.train``.
+        told: gives the reporter of a stage by its name.
     """
     batch = make_batch(groups, np.random.default_rng(seed))
     steps = min(effort.epochs * -(-batch.x.shape[1] // BATCH), effort.most_steps)
     started = train_restarts(
         groups, batch, depth=depth, restarts=_restarts_that_fit(effort.restarts, depth), steps=steps, seed=seed,
-        time_limit=time_limit, checkpoint=checkpoint and checkpoint / "restarts", progress=progress,
+        time_limit=time_limit, checkpoint=checkpoint and checkpoint / "restarts", progress=told("gradient restarts"),
     )  # fmt: skip
     starts = dict(zip(map(id, groups), started, strict=True))
 
@@ -160,8 +161,8 @@ def gradient_candidates(
     is_classes = groups[0].rows.is_classification
     means = [[Hardening(group.codec, _problem(group, setting), is_classes) for group in groups] for setting in settings]
     copies = anneal_copies(
-        groups, trees, means, batch, steps=max(steps // 4, 20), seed=seed,
-        checkpoint=checkpoint and checkpoint / "anneal", progress=progress,
+        groups, trees, means, batch, steps=max(steps // 4, _LEAST_ANNEALING), seed=seed,
+        checkpoint=checkpoint and checkpoint / "anneal", progress=told("annealing"),
     )  # fmt: skip
     return [
         _hardened_candidate(setting, found, soft, batch)
@@ -221,6 +222,5 @@ def _partial(function: Callable[[Setting, Group], DenseTree], setting: Setting) 
 
 
 def _each(groups: Sequence[Group], jobs: int, fit: Callable[[Group], DenseTree]) -> list[DenseTree]:
-    """Fit every group, on threads: the kernels hold no interpreter lock."""
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        return list(pool.map(fit, groups))
+    """Fit every group."""
+    return each(groups, fit, jobs)

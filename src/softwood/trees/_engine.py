@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from softwood.lifecycle import TrainProgress
 from softwood.trees._candidates import (
+    Candidate,
     Effort,
+    Setting,
     cart_candidates,
     gradient_candidates,
     kick_candidates,
@@ -19,7 +22,7 @@ from softwood.trees._candidates import (
 )
 from softwood.trees._dense_tree import node_costs
 from softwood.trees._gradient import one_thread
-from softwood.trees._rows import Rows, make_groups
+from softwood.trees._rows import Group, Rows, make_groups
 from softwood.trees._select import Choice, choose
 
 Progress = Callable[[str, float], None]
@@ -87,45 +90,18 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
         progress: is told of every stage.
     """
     begun = time.monotonic()
-    limit = options.time_limit if options.time_limit is not None else float("inf")
-
-    def left() -> float:
-        return limit - (time.monotonic() - begun)
-
-    def told(stage: str) -> Callable[[Any], None]:
-        return lambda at: progress(stage, at.step / at.total)
-
-    seconds: dict[str, float] = {}
-    cut: list[str] = []
-    effort = Effort().scaled(options.effort)
-    depth, least, jobs, seed = options.max_depth, options.min_samples_leaf, options.jobs, options.seed
     folds, repeats = folds_for(rows)
-    groups = make_groups(rows, folds, repeats, np.random.default_rng(seed))
-
+    groups = make_groups(rows, folds, repeats, np.random.default_rng(options.seed))
     progress("CART", 0.0)
-    candidates = cart_candidates(groups, depth, least, jobs)
-    seconds["cart"] = time.monotonic() - begun
-    if len(groups) > 1 and groups[0].codec.n_features:
-        if left() > 0:
-            progress("kicks and polish", 0.0)
-            start = time.monotonic()
-            settings = polished_settings("kicks", rows, options.metric, least)
-            candidates += kick_candidates(groups, settings, depth, jobs, effort, seed)
-            seconds["kicks"] = time.monotonic() - start
-        else:
-            cut.append("kicks")
-        if left() > seconds.get("kicks", 0.0):
-            start = time.monotonic()
-            settings = polished_settings("gradient", rows, options.metric, least)
-            restarts_limit = None if limit == float("inf") else max(left() / 2, 0.1)
-            with one_thread():
-                candidates += gradient_candidates(
-                    groups, settings, depth, jobs, effort, seed, time_limit=restarts_limit,
-                    checkpoint=options.checkpoint, progress=told("gradient restarts"),
-                )  # fmt: skip
-            seconds["gradient"] = time.monotonic() - start
-        else:
-            cut.append("gradient")
+    candidates = cart_candidates(groups, options.max_depth, options.min_samples_leaf, options.jobs)
+    seconds = {"cart": time.monotonic() - begun}
+    cut: list[str] = []
+    interrupted = False
+    try:
+        if len(groups) > 1 and groups[0].codec.n_features:
+            cut = _add_polished(candidates, groups, options, seconds, progress)
+    except KeyboardInterrupt:
+        interrupted = True  # what there is already makes a tree
     progress("selection", 0.0)
     choice = choose(groups, candidates, options.metric, options.max_leaf_nodes)
     problem = groups[0].problem(choice.candidate.setting.criterion, 0.0, choice.strength)
@@ -146,6 +122,7 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
         "standard_error": choice.error,
         "reason": choice.reason,
         "cut_by_time_limit": cut,
+        "interrupted": interrupted,
         "seconds": {**seconds, "all": time.monotonic() - begun},
     }
     progress("selection", 1.0)
@@ -155,6 +132,54 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
         choice, rows, groups[0].codec, values, stats[:, 0],
         _importance(choice, problem, groups[0].codec), record,
     )  # fmt: skip
+
+
+def _add_polished(
+    candidates: list[Candidate],
+    groups: Sequence[Group],
+    options: Options,
+    seconds: dict[str, float],
+    progress: Progress,
+) -> list[str]:
+    """Append the candidates beyond CART while there is time; return the searches that there was none for.
+
+    Args:
+        candidates: grows.
+        groups: what they are fitted on.
+        options: what the user asked for.
+        seconds: spent by search; grows.
+        progress: is told of every stage.
+    """
+    rows, begun = groups[0].rows, time.monotonic() - seconds["cart"]
+    limit = options.time_limit if options.time_limit is not None else float("inf")
+    effort = Effort().scaled(options.effort)
+
+    def left() -> float:
+        return limit - (time.monotonic() - begun)
+
+    def told(stage: str) -> Callable[[TrainProgress], None]:
+        return lambda at: progress(stage, at.step / at.total)
+
+    def settings(search: str) -> list[Setting]:
+        return polished_settings(search, rows, options.metric, options.min_samples_leaf)
+
+    if left() <= 0:
+        return ["kicks", "gradient"]
+    progress("kicks and polish", 0.0)
+    start = time.monotonic()
+    candidates += kick_candidates(groups, settings("kicks"), options.max_depth, options.jobs, effort, options.seed)
+    seconds["kicks"] = time.monotonic() - start
+    if left() <= seconds["kicks"]:  # the gradient candidates are polished and kicked too
+        return ["gradient"]
+    start = time.monotonic()
+    restarts_limit = None if limit == float("inf") else max(left() / 2, 0.1)
+    with one_thread():
+        candidates += gradient_candidates(
+            groups, settings("gradient"), options.max_depth, options.jobs, effort, options.seed,
+            time_limit=restarts_limit, checkpoint=options.checkpoint, told=told,
+        )  # fmt: skip
+    seconds["gradient"] = time.monotonic() - start
+    return []
 
 
 def folds_for(rows: Rows) -> tuple[int, int]:

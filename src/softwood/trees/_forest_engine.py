@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from softwood.trees._engine import Progress, folds_for
 from softwood.trees._forest import BoostSetting, Forest, boost, first_trees, loss_parts, n_outputs, refit_leaves
 from softwood.trees._rows import Group, Rows, make_groups
 from softwood.trees._select import METRICS, paired_difference
+from softwood.trees._threads import each
 
 REFITS = (3.0, 30.0, 300.0)  # strengths with which re-fitted leaves are held to the booster's
 SPENT = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12)  # shares of the budget that are tried: a small table wants a small forest
@@ -201,7 +201,7 @@ def _screen(
                 total[place] += (loss_parts(part.raw(group.codes), rows)[0] * rows.weight)[~group.active].sum()
         return float(total.min())
 
-    scores = _each(settings, judge, options.jobs, lambda share: progress("screening", share))
+    scores = each(settings, judge, options.jobs, lambda share: progress("screening", share))
     order = np.argsort(scores, kind="stable")
     return [settings[i] for i in order if np.isfinite(scores[i])] or list(settings[:1])
 
@@ -225,11 +225,12 @@ def _out_of_fold(
         return [METRICS[options.metric](answers_of(f.raw(group.codes), rows), rows) for f in forests]
 
     jobs = [(setting, group) for setting in settings for group in groups[1:]]
-    results = _each(jobs, judge, options.jobs, lambda share: progress("finalists", share))
+    results = each(jobs, judge, options.jobs, lambda share: progress("finalists", share))
     variants = []
+    folds = len(groups) - 1
     for i, setting in enumerate(settings):
-        parts = results[i * (len(groups) - 1) : (i + 1) * (len(groups) - 1)]
-        if any(part is None for part in parts):
+        parts = [part for part in results[i * folds : (i + 1) * folds] if part is not None]
+        if len(parts) < folds:
             continue
         for v, (spent, refit) in enumerate(_VARIANTS):
             losses = np.zeros(rows.n)
@@ -254,13 +255,3 @@ def _reason(winner: _Variant, difference: float, error: float, metric: str) -> s
         f"re-fitted leaves {verb} better than the booster's by more than one standard error out of fold "
         f"({metric} loss {difference:+.4f}, standard error {error:.4f})"
     )
-
-
-def _each(items: Sequence[Any], work: Callable[[Any], Any], jobs: int, told: Callable[[float], None]) -> list[Any]:
-    """Do all items on threads, in order, and tell how far that is."""
-    results = []
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        for done, result in enumerate(pool.map(work, items), start=1):
-            results.append(result)
-            told(done / len(items))
-    return results

@@ -12,10 +12,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import Budget, InputError, capability, check_choice, check_number
-from softwood.trees._base import TableLearner, silent, threads
+from softwood.trees._base import TableLearner, silent
 from softwood.trees._convert import forest_to_ensemble
 from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
 from softwood.trees._rows import Rows, scaled
+from softwood.trees._threads import threads
 
 
 class ForestLearner(TableLearner):

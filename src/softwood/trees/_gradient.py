@@ -21,7 +21,7 @@ from softwood.trees._rows import Group
 
 BATCH = 512
 _MOST_CELLS = 150_000_000  # floats in the ranks of all groups; beyond it the gradient sees a sample of the rows
-_GAP_EVERY = 10  # steps between two looks at the gap
+_LOOKS = 40  # at the gap, during one annealing
 _GAP_ROWS = 4096
 _TUNING_RATE = 0.1  # of the restarts' learning rates: a copy starts near where it should end
 
@@ -107,12 +107,25 @@ def train_restarts(
         len(groups), restarts, batch.x.shape[2], batch.outputs, depth, missing=batch.missing, generator=generator
     )
     learner = BatchLearner(model, batch.x, batch.target, batch.weight, steps, BATCH, rate=1.0)
-    train(learner, steps=steps, random_state=seed, time_limit=time_limit, checkpoint=checkpoint, progress=progress)
+    run_or_interrupt(
+        learner, steps=steps, random_state=seed, time_limit=time_limit, checkpoint=checkpoint, progress=progress
+    )
     feature, threshold, missing_left = (part.numpy() for part in model.tests())
     return [
         [to_dense(feature[g, r], threshold[g, r], missing_left[g, r], group.codec) for r in range(restarts)]
         for g, group in enumerate(groups)
     ]
+
+
+def run_or_interrupt(learner: BatchLearner, **options: Any) -> None:
+    """Do ``lifecycle.train``, and hand on a Ctrl-C that it has taken, so that the search stops and not only this part.
+
+    Args:
+        learner: what is trained.
+        options: of ``lifecycle.train``.
+    """
+    if train(learner, **options).stopped == "interrupted":
+        raise KeyboardInterrupt
 
 
 class _AnnealLearner(BatchLearner):
@@ -129,9 +142,9 @@ class _AnnealLearner(BatchLearner):
         self.gap_rows = torch.arange(0, self.x.shape[1], max(self.x.shape[1] // _GAP_ROWS, 1))
 
     def step(self, state: TrainState) -> float:
-        """Do one step, and every tenth time let the annealer look at the widest gap of all trees."""
+        """Do one step, and now and then let the annealer look at the widest gap of all trees."""
         loss = super().step(state)
-        if state.step % _GAP_EVERY == _GAP_EVERY - 1:
+        if state.step % max(state.total // _LOOKS, 1) == 0:
             self.annealer.step(self.gap())
         return loss
 
@@ -194,7 +207,9 @@ def anneal_copies(
             model.leaf[g, s] = torch.from_numpy(leaf_logits(values, means.is_classification)).float()
     annealer = Annealer(model, target_gap=0.001, rate=0.7, floor=0.01, patience=2)
     learner = _AnnealLearner(annealer, model, batch.x, batch.target, batch.weight, steps, BATCH, _TUNING_RATE)
-    train(learner, steps=steps, random_state=seed, checkpoint=checkpoint, progress=progress)
+    run_or_interrupt(learner, steps=steps, random_state=seed, checkpoint=checkpoint, progress=progress)
+    while not annealer.step(learner.gap()):
+        pass  # what training had no time to cool: temperatures fall to a floor, so this ends
     return [[_one_tree(model, g, s, means) for g, means in enumerate(row)] for s, row in enumerate(hardenings)]
 
 

@@ -13,12 +13,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import InputError, capability, check_choice, check_number
-from softwood.trees._base import TableLearner, silent, threads
+from softwood.trees._base import TableLearner, silent
 from softwood.trees._convert import to_ensemble
 from softwood.trees._engine import Found, Options, search
 from softwood.trees._rows import Rows, scaled
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._soft_tree import MAX_DEPTH
+from softwood.trees._threads import threads
 
 
 class TreeLearner(TableLearner):

@@ -1,0 +1,49 @@
+"""Work on threads: the kernels hold no interpreter lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from softwood.core import check_number
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def threads(n_jobs: int | None) -> int:
+    """Return how many threads ``n_jobs`` means: None is 1, -1 all cores.
+
+    Args:
+        n_jobs: as scikit-learn has it.
+    """
+    count = 1 if n_jobs is None else check_number("n_jobs", n_jobs, low=-1, integer=True)
+    return max(count, 1) if count >= 0 else (os.cpu_count() or 1)
+
+
+def each(
+    items: Sequence[_Item],
+    work: Callable[[_Item], _Result],
+    jobs: int,
+    told: Callable[[float], None] | None = None,
+) -> list[_Result]:
+    """Return what ``work`` makes of every item, in order. Ctrl-C drops what has not begun.
+
+    Args:
+        items: what to work on.
+        work: called from a thread.
+        jobs: threads.
+        told: is given the share that is done.
+    """
+    results = []
+    pool = ThreadPoolExecutor(max_workers=jobs)
+    try:
+        for result in pool.map(work, items):
+            results.append(result)
+            if told is not None:
+                told(len(results) / len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return results
