@@ -23,8 +23,8 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
-from softwood.artifacts import HardEnsemble, import_model, probes
-from softwood.artifacts._import_trees import largest_below_float32
+from softwood.artifacts import Column, HardEnsemble, import_model, probes
+from softwood.artifacts._import_trees import ForeignTree, as_ensemble, largest_below_float32
 from softwood.core import InputError, UnsupportedError
 
 RNG = np.random.default_rng(7)
@@ -99,6 +99,13 @@ def test_ties_of_a_forest_go_to_the_same_class():
     for trees in (2, 3, 6, 10, 100):
         original = RandomForestClassifier(trees, random_state=trees).fit(x, y)
         check(original, x)
+    x, y = np.arange(60.0)[:, None], np.random.default_rng(0).integers(0, 2, 60)
+    rows, ties = np.linspace(-1, 60, 3000)[:, None], 0
+    for seed in range(10):
+        grown = RandomForestClassifier(100, random_state=seed).fit(x, y)  # 50 times 1 / 100 is above a half in floats
+        ties += (grown.predict_proba(rows)[:, 0] == 0.5).sum()
+        assert import_model(grown).predict(rows).tolist() == grown.predict(rows).tolist()
+    assert ties > 10
     halves = RandomForestClassifier(10, random_state=0, bootstrap=False).fit(x, y)
     assert import_model(halves).predict(x).tolist() == halves.predict(x).tolist() == [0] * 48
 
@@ -171,6 +178,21 @@ def test_float64_thresholds_decide_as_float32_values_do(threshold, strict):
                 continue
             single = float(np.float32(value))
             assert (value <= ours) == (single < given_threshold if strict else single <= given_threshold)
+
+
+def test_a_threshold_below_every_number_sends_all_known_values_right():
+    for missing_left in (True, False):
+        for threshold, known in ((-np.inf, 2.0), (np.inf, 1.0)):
+            tree = ForeignTree(
+                feature=np.array([0, -1, -1]), threshold=np.array([threshold, 0, 0]),
+                missing_left=np.array([missing_left, False, False]), left=np.array([1, -1, -1]),
+                right=np.array([2, -1, -1]), values=np.array([[0.0], [1.0], [2.0]]), counts=np.ones(3),
+            )  # fmt: skip
+            model = as_ensemble(
+                [tree], columns=[Column("x", "number")], outputs=["y"], link="identity", classes=None, base=[0.0]
+            )
+            answers = model.predict(np.array([[-1.7e308], [0.0], [np.finfo(float).max], [np.nan]]))
+            assert answers.tolist() == [known, known, known, 1.0 if missing_left else 2.0]
 
 
 # ------------------------------------------------------------------ what is refused

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from softwood.artifacts._columns import Column, encode_table
+from softwood.artifacts._shap import expected_raw, shap_encoded
 from softwood.artifacts._structure import check_structure, leaf_values, tree_depth
 from softwood.core import InputError, UnsupportedError, capability, load_artifact, save_artifact
 from softwood.kernels import leaf_indices
@@ -228,6 +229,31 @@ class HardEnsemble:
         best = raw.argmax(axis=1) if self.n_outputs > 1 else (raw[:, 0] > even).astype(np.intp)
         labels: np.ndarray = np.asarray(self.classes)[best]
         return labels
+
+    def shap_values(self, table: Any) -> np.ndarray:
+        r"""Return what each column adds to the raw score of each row: exact Shapley values, float64 ``[n, C, K]``.
+
+        .. math:: \text{raw}(x) = \text{expected\_value} + \sum_{c=1}^{C} \varphi_c(x)
+
+        A column that is "unknown" lets a row go both ways at a node, in the shares of the training weight
+        (path-dependent TreeSHAP).
+
+        Args:
+            table: n rows.
+
+        Raises:
+            UnsupportedError: ``counts`` holds no training weight for some tree.
+
+        Cost: O(n L m (m + K)) time for L leaves with m distinct columns on the path, O(n C K) memory.
+
+        Source: Lundberg et al., From local explanations to global understanding with explainable AI for trees, 2020.
+        """
+        return shap_encoded(self, self.encode(table))
+
+    @property
+    def expected_value(self) -> np.ndarray:
+        """The raw score that ``shap_values`` start from: the mean over the training weight, float64 ``[K]``."""
+        return expected_raw(self)
 
     def __call__(self, table: Any) -> np.ndarray:
         """Return ``predict_proba`` for a classifier, ``predict`` for a regression."""

@@ -224,8 +224,14 @@ def _copied(tree: ForeignTree, new: list[tuple[int, float, bool, int]]) -> Forei
     old = np.array([entry[0] for entry in new])
     first = np.array([entry[3] for entry in new])
     inner = first > 0
+    copies = np.bincount(old, minlength=len(tree.feature))  # a leaf's rows are shared among its copies
     return ForeignTree(
-        feature=np.where(inner, tree.feature[old], -1), threshold=np.array([entry[1] for entry in new]),
-        missing_left=np.array([entry[2] for entry in new]), left=first, right=first + 1, values=tree.values[old],
-        counts=tree.counts[old], sets={n: tree.sets[o] for n, o in enumerate(old.tolist()) if o in tree.sets},
-    )  # fmt: skip
+        feature=np.where(inner, tree.feature[old], -1),
+        threshold=np.array([entry[1] for entry in new]),
+        missing_left=np.array([entry[2] for entry in new]),
+        left=first,
+        right=first + 1,
+        values=tree.values[old],
+        counts=tree.counts[old] / copies[old],
+        sets={place: tree.sets[node] for place, node in enumerate(old.tolist()) if node in tree.sets},
+    )

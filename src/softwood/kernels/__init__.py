@@ -8,6 +8,7 @@ Each is compiled on first use and cached on disk; none holds the interpreter loc
 from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
 from softwood.kernels._dense import MISSING, dense_leaf_indices
 from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, polish, tree_cost
+from softwood.kernels._shap import Paths, leaf_paths, node_covers, shapley_values
 from softwood.kernels._splits import ENTROPY, ERROR, SQUARED, Problem, best_splits, leaf_cost
 from softwood.kernels._traverse import leaf_indices
 
@@ -16,6 +17,7 @@ __all__ = [
     "ERROR",
     "MISSING",
     "SQUARED",
+    "Paths",
     "Problem",
     "best_splits",
     "boosted_leaves",
@@ -25,10 +27,13 @@ __all__ = [
     "kick",
     "leaf_cost",
     "leaf_indices",
+    "leaf_paths",
     "leaf_statistics",
     "leaf_values",
+    "node_covers",
     "polish",
     "scatter_leaves",
+    "shapley_values",
     "sum_leaves",
     "tree_cost",
 ]
