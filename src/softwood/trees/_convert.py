@@ -30,17 +30,19 @@ def to_ensemble(
     outputs: Sequence[str],
     link: str,
     classes: Sequence[Any] | None,
+    drop_unreached: bool = True,
 ) -> HardEnsemble:
-    """Turn a complete tree into the artefact: unreached sides are dropped, leaves with equal values are merged.
+    """Turn a complete tree into the artefact; leaves with equal values are merged.
 
     Args:
         tree: the tests.
         codec: what the codes mean.
         values: float64 ``[2^D, K]``.
-        counts: float64 ``[2^D]``, training weight of each leaf; a side without any is dropped.
+        counts: float64 ``[2^D]``, training weight of each leaf.
         outputs: K names.
         link: see ``HardEnsemble``.
         classes: labels, or None.
+        drop_unreached: leave out a side that no training row reaches; its leaves were never fitted.
     """
     nodes: list[tuple[int, float, bool, int, int, int]] = []  # column, threshold, missing, left, right, leaf
     sets: list[np.ndarray] = []
@@ -57,7 +59,7 @@ def to_ensemble(
         if tree.feature[node] < 0:
             return left
         weight_left, weight_right = _weight(left), _weight(right)
-        if weight_left == 0 or weight_right == 0:
+        if drop_unreached and (weight_left == 0 or weight_right == 0):
             return left if weight_left >= weight_right else right
         if len(left) == len(right) == 2 and np.array_equal(left[0], right[0]):
             return left[0], left[1] + right[1]

@@ -154,7 +154,7 @@ class TreeClassifier(ClassifierMixin, TreeLearner):
         names = [f"P({label})" for label in (self.classes_[1:] if count == 2 else self.classes_)]
         self.artifact_ = to_ensemble(
             found.choice.tree, found.codec, values, found.counts, outputs=names, link="probability",
-            classes=self.classes_.tolist(),
+            classes=self.classes_.tolist(), drop_unreached=found.choice.leaf is None,
         )  # fmt: skip
         parents = found.choice.candidate.soft
         self.soft_ = SoftModel.of(parents[0], None) if parents else None
@@ -264,7 +264,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         outputs = ["value"] if wide.shape[1] == 1 else [f"value {k}" for k in range(wide.shape[1])]
         self.artifact_ = to_ensemble(
             found.choice.tree, found.codec, found.values * deviation + mean, found.counts, outputs=outputs,
-            link="identity", classes=None,
+            link="identity", classes=None, drop_unreached=found.choice.leaf is None,
         )  # fmt: skip
         parents = found.choice.candidate.soft
         self.soft_ = SoftModel.of(parents[0], (mean, deviation)) if parents else None
