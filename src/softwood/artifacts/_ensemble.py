@@ -27,7 +27,7 @@ _DTYPES = {
 
 @capability(
     "artefact",
-    exports=("json", "onnx", "python"),
+    exports=("c", "json", "onnx", "python"),
     cost="predict: O(n T depth) time, O(n (T + K)) memory",
     example=lambda: HardEnsemble.single_leaf((Column("x", "number"),), np.array([0.5]), outputs=("y",)),
 )

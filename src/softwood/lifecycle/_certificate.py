@@ -37,7 +37,12 @@ class Bound:
     about_shipped: bool
 
 
-@capability("artefact", exports=("json",), cost="O(1), and O(flips stored)")
+@capability(
+    "artefact",
+    exports=("json",),
+    cost="O(1), and O(flips stored)",
+    example=lambda: Certificate("a tree", "the test rows", 50, "log_loss", 0.2),
+)
 @dataclass(frozen=True)
 class Certificate:
     """What ships, where it was measured, how far it is from what was trained, and what this does not cover.
