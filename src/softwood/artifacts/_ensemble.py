@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from softwood.artifacts._columns import Column, encode_table
+from softwood.artifacts._draw import draw_tree
 from softwood.artifacts._shap import expected_raw, shap_encoded
 from softwood.artifacts._structure import check_structure, leaf_values, tree_depth
 from softwood.core import InputError, UnsupportedError, capability, load_artifact, save_artifact
@@ -254,6 +255,18 @@ class HardEnsemble:
     def expected_value(self) -> np.ndarray:
         """The raw score that ``shap_values`` start from: the mean over the training weight, float64 ``[K]``."""
         return expected_raw(self)
+
+    def draw(self, tree: int = 0, *, max_depth: int = 8) -> str:
+        """Return one tree as an SVG picture: tests, yes and no, where missing values go, answers and their counts.
+
+        Args:
+            tree: which tree, 0 for the first.
+            max_depth: deepest level that is drawn; what lies below is counted.
+
+        Raises:
+            InputError: there is no such tree.
+        """
+        return draw_tree(self, tree, max_depth=max_depth)
 
     def __call__(self, table: Any) -> np.ndarray:
         """Return ``predict_proba`` for a classifier, ``predict`` for a regression."""
