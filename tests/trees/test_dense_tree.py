@@ -130,12 +130,16 @@ def test_hardening_steps_lower_the_loss_and_obey_the_budget(make, classes):
 # ---------------------------------------------------------------- to the artefact
 
 
-def shipped(tree, group, values=None, strength=1.0):
+def shipped(tree, group, values=None, strength=1.0, **options):
     data = group.problem("gini", 0.0, strength)
     values = tree.values(data, strength) if values is None else values
     counts = tree.statistics(data)[:, 0]
     names = [f"y{k}" for k in range(values.shape[1])]
-    return values, counts, to_ensemble(tree, group.codec, values, counts, outputs=names, link="identity", classes=None)
+    return (
+        values,
+        counts,
+        to_ensemble(tree, group.codec, values, counts, outputs=names, link="identity", classes=None, **options),
+    )
 
 
 @pytest.mark.parametrize("depth", [1, 3, 5])
@@ -178,6 +182,15 @@ def test_leaves_of_equal_values_are_merged_and_unreached_sides_dropped(make):
     assert shipped(tree, group, same)[2].n_leaves == 1
     never = DenseTree(tree.feature, np.array([50, -1, 3], np.int32), tree.missing_left)
     assert shipped(never, group, np.array([[7.0], [1.0], [2.0], [3.0]]))[2].values[:, 0].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_side_that_no_row_reaches_stays_where_every_leaf_was_trained(make):
+    group = make.group(make.rows(n=300, missing=0.0))
+    never = DenseTree(np.array([0], np.int32), np.array([-1], np.int32), np.zeros(1, bool))
+    values = np.array([[7.0], [1.0]])
+    model = shipped(never, group, values, drop_unreached=False)[2]
+    assert model.values[:, 0].tolist() == [7.0, 1.0]
+    assert model.counts.tolist() == [0, 300]
 
 
 def test_a_tree_without_tests_is_one_leaf(make):

@@ -143,7 +143,9 @@ def test_a_group_with_fewer_features_never_ships_a_test_on_padding(make):
     for tree in train_restarts(groups, batch, depth=4, restarts=6, steps=3, seed=0)[1]:
         assert tree.feature.max() < groups[1].codec.n_features
         tree.leaf_of(groups[1].codes)
-    found = gradient_candidates(groups, polished_settings("gradient", rows, "accuracy", 1), 3, 1, EFFORT, 0)
+    found = gradient_candidates(
+        groups, polished_settings("gradient", rows, "accuracy", 1), 3, 1, EFFORT, 0, told=lambda stage: None
+    )
     for candidate in found:
         assert candidate.trees[1].feature.max() < groups[1].codec.n_features
         assert candidate.soft[1].in_features == groups[1].codec.n_features
@@ -254,7 +256,8 @@ def test_a_stopped_annealing_goes_on_to_the_same_copies(make, tmp_path):
         if at.step == 25:
             raise KeyboardInterrupt
 
-    annealed(groups, batch, ["entropy"], checkpoint=tmp_path / "a", progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):  # the search has to hear of it
+        annealed(groups, batch, ["entropy"], checkpoint=tmp_path / "a", progress=interrupt)
     resumed = annealed(groups, batch, ["entropy"], checkpoint=tmp_path / "a")[1][0]
     for ours, theirs in zip(straight, resumed, strict=True):
         assert ours.temperature == theirs.temperature
@@ -266,7 +269,9 @@ def test_a_stopped_annealing_goes_on_to_the_same_copies(make, tmp_path):
 def test_gradient_candidates_have_a_tree_and_a_parent_for_every_group(make, classes):
     groups = groups_of(make, classes)
     settings = polished_settings("gradient", groups[0].rows, "accuracy" if classes else "squared", 1)
-    found, again = (gradient_candidates(groups, settings, 3, jobs, EFFORT, 0) for jobs in (1, 2))
+    found, again = (
+        gradient_candidates(groups, settings, 3, jobs, EFFORT, 0, told=lambda stage: None) for jobs in (1, 2)
+    )
     assert [c.setting for c in found] == settings
     assert len(settings) == (4 if classes else 2)
     for candidate, same in zip(found, again, strict=True):

@@ -94,7 +94,9 @@ def fitted_trees(groups):
     metric = "accuracy" if rows.is_classification else "squared"
     found = cart_candidates(groups, 3, 1, 1)
     found += kick_candidates(groups, polished_settings("kicks", rows, metric, 1), 3, 1, effort, 0)
-    found += gradient_candidates(groups, polished_settings("gradient", rows, metric, 1), 3, 1, effort, 0)
+    found += gradient_candidates(
+        groups, polished_settings("gradient", rows, metric, 1), 3, 1, effort, 0, told=lambda stage: None
+    )
     return [
         [(candidate.trees[g].feature, candidate.trees[g].cut, candidate.trees[g].missing_left) for candidate in found]
         for g in range(len(groups))
