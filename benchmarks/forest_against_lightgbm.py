@@ -126,7 +126,8 @@ def main() -> None:
             shipped = {key: row["shipped"][key] for key in ("leaves", "rate", "per_class", "spent", "refit")}
             print(
                 f"{name:18s} split {seed}  LightGBM {row['lightgbm']:.4f}  ours {row['ours']:.4f}  "
-                f"ratio {row['ratio']:.3f}  {shipped}  {row['seconds']:.0f} s ({row['lightgbm_seconds']:.0f})", flush=True,
+                f"ratio {row['ratio']:.3f}  {shipped}  {row['seconds']:.0f} s ({row['lightgbm_seconds']:.0f})",
+                flush=True,
             )  # fmt: skip
     for kind, keep in (("log-loss", True), ("RMSE", False)):
         ratios = [row["ratio"] for row in results if (row["classes"] > 0) == keep]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from softwood.data import Description, Table, Target
     from softwood.lifecycle import Certificate
-    from softwood.trees import TreeClassifier, TreeRegressor
 
+_FOREST_SIZE = 480  # leaf values
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "pandas")
 
 
@@ -42,8 +42,9 @@ class FitOptions:
         table: path or ``"-"``.
         target: name of the column to predict.
         task: ``"classification"``, ``"regression"``, or None to tell from the target.
-        max_depth: splits on the longest path.
-        size: most leaf values, or None.
+        shape: ``"tree"`` or ``"forest"``.
+        max_depth: splits on the longest path, or None for 4 (tree) or 6 (forest).
+        size: most leaf values, or None for no limit (tree) or 480 (forest).
         min_samples_leaf: least rows in a leaf.
         metric: what selection compares, or None for the task's usual one.
         test: path of a table to certify on instead of rows held out.
@@ -58,7 +59,8 @@ class FitOptions:
     table: str
     target: str
     task: str | None = None
-    max_depth: int = 4
+    shape: str = "tree"
+    max_depth: int | None = None
     size: int | None = None
     min_samples_leaf: float = 1.0
     metric: str | None = None
@@ -107,6 +109,7 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
     """
     if options.task is not None:
         check_choice("--task", options.task, ["classification", "regression"])
+    check_choice("--shape", options.shape, ["tree", "forest"])
     if options.test == "-" == options.table:
         raise InputError("two tables on standard input", got="TABLE - and --test -", allowed="one -", fix="name a file")
     check_replaceable(options.out)
@@ -116,7 +119,7 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
     settings = settings_of(data.table.frame, {**asdict(options), "out": None})
     place = options.out.with_name(f"{options.out.resolve().name}.checkpoint")
     with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out) as pressed, out.stages() as report:
-        learner.set_params(checkpoint=folder, progress=report)
+        learner.set_params(progress=report, **({"checkpoint": folder} if options.shape == "tree" else {}))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SoftwoodWarning)  # columns left out: said above
             learner.fit(data.frame, data.y)
@@ -186,20 +189,25 @@ def _read_test(
     return frame[known].reset_index(drop=True), y
 
 
-def _learner(options: FitOptions, data: Prepared) -> TreeClassifier | TreeRegressor:
-    from softwood.trees import TreeClassifier, TreeRegressor
+def _learner(options: FitOptions, data: Prepared) -> Any:
+    from softwood.trees import ForestClassifier, ForestRegressor, TreeClassifier, TreeRegressor
 
+    is_tree, is_classes = options.shape == "tree", data.target.kind == "classification"
+    metrics = ("accuracy" if is_tree else "log_loss") if is_classes else "squared"
     common = {
-        "max_leaf_nodes": _most_leaves(options.size, len(data.target.classes)),
+        "max_depth": options.max_depth if options.max_depth is not None else 4 if is_tree else 6,
+        "metric": options.metric or metrics,
         "min_samples_leaf": options.min_samples_leaf,
         "effort": options.effort,
         "time_limit": options.time_limit,
         "holdout": 0.0 if options.test is not None else options.holdout,
         "random_state": check_number("--seed", options.seed, low=0, high=2**32 - 1, integer=True),
     }
-    if data.target.kind == "classification":
-        return TreeClassifier(options.max_depth, metric=options.metric or "accuracy", **common)
-    return TreeRegressor(options.max_depth, metric=options.metric or "squared", **common)
+    if is_tree:
+        kind = TreeClassifier if is_classes else TreeRegressor
+        return kind(max_leaf_nodes=_most_leaves(options.size, len(data.target.classes)), **common)
+    size = _FOREST_SIZE if options.size is None else check_number("--size", options.size, low=2, integer=True)
+    return (ForestClassifier if is_classes else ForestRegressor)(size, **common)
 
 
 def _most_leaves(size: int | None, classes: int) -> int | None:
@@ -296,11 +304,18 @@ def register(app: typer.Typer) -> None:
         task: Annotated[
             str | None, typer.Option(help="classification or regression.  [default: told from COL]")
         ] = None,
-        max_depth: Annotated[int, typer.Option(help="Splits on the longest path, 1 to 10.")] = 4,
-        size: Annotated[int | None, typer.Option(help="Most leaf values; a leaf of K > 2 classes counts K.")] = None,
+        shape: Annotated[str, typer.Option(help="tree or forest.")] = "tree",
+        max_depth: Annotated[
+            int | None, typer.Option(help="Splits on the longest path.  [default: 4 (tree), 6 (forest)]")
+        ] = None,
+        size: Annotated[
+            int | None,
+            typer.Option(help="Most leaf values; a leaf of K > 2 classes counts K.  [default: none, 480 (forest)]"),
+        ] = None,
         min_samples_leaf: Annotated[float, typer.Option(help="Least rows in a leaf.")] = 1.0,
         metric: Annotated[
-            str | None, typer.Option(help="accuracy or log_loss; squared or absolute.  [default: the first]")
+            str | None,
+            typer.Option(help="accuracy or log_loss; squared or absolute.  [default: the first; log_loss (forest)]"),
         ] = None,
         test: Annotated[str | None, typer.Option(metavar="FILE", help="Certify on this table, train on all.")] = None,
         drop: Annotated[list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")] = None,
@@ -312,9 +327,9 @@ def register(app: typer.Typer) -> None:
         progress: Progress = None,
         as_json: Json = False,
     ) -> int:
-        """Fit a tree to a table, harden it, certify it, and save it."""
+        """Fit a tree or a forest to a table, harden it, certify it, and save it."""
         options = FitOptions(
-            table, target, task, max_depth, size, min_samples_leaf, metric, test, tuple(drop or ()),
+            table, target, task, shape, max_depth, size, min_samples_leaf, metric, test, tuple(drop or ()),
             None if time_limit is None else read_duration(time_limit), effort, holdout, seed, out,
         )  # fmt: skip
         console = Output(as_json, progress)

@@ -49,14 +49,14 @@ def say_found(
     out: Output, options: FitOptions, learner: Any, certificate: Certificate, *, unseen: bool, interrupted: bool
 ) -> None:
     """Say what ships, why, how good it is, and what to do with it."""
-    out.title("The tree")
+    out.title(f"The {options.shape}")
     out.say(str(learner.artifact_))
     out.title("Why this one")
     out.say(learner.record_["reason"])
     for cut in learner.record_["cut_by_time_limit"]:
         out.say(f"The time limit left out: {cut}")
     if interrupted:
-        out.say("Ctrl-C cut the search: this is the best tree so far")
+        out.say("Ctrl-C cut the search: this is the best so far")
     out.title("Certificate")
     out.say(str(certificate))
     out.title("Score")
