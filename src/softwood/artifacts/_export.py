@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,16 @@ from softwood.artifacts._export_c import c_verifier, run_c, write_c
 from softwood.artifacts._export_json import run_json, write_json
 from softwood.artifacts._export_onnx import onnx_verifier, run_onnx, write_onnx
 from softwood.artifacts._export_python import python_verifier, run_python, write_python
+from softwood.artifacts._export_sql import write_sql
+from softwood.artifacts._export_sql_run import (
+    duckdb_verifier,
+    parse_sql,
+    postgres_verifier,
+    run_duckdb,
+    run_postgres,
+    run_sqlite,
+    sqlite_verifier,
+)
 from softwood.artifacts._probes import probes
 from softwood.artifacts._verify import Answers, ExportMismatchError, NotRunError, answers, cells, compare
 from softwood.core import InputError, MissingExtraError, check_choice, write_atomic
@@ -33,6 +44,7 @@ class Format:
             run the file is not installed, ``NotRunError`` if it cannot be run here for another reason.
         verifier: names what runs the file, with its version.
         tolerance: largest allowed difference of scores.
+        options: further keyword arguments that ``write`` and ``run`` take.
 
     Example:
         >>> FORMATS["json"].suffix
@@ -40,10 +52,11 @@ class Format:
     """
 
     suffix: str
-    write: Callable[[HardEnsemble], str | bytes]
-    run: Callable[[Path, HardEnsemble, pd.DataFrame], Answers]
+    write: Callable[..., str | bytes]
+    run: Callable[..., Answers]
     verifier: Callable[[], str]
     tolerance: float = 1e-9
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,15 +109,25 @@ class ExportReport:
         return asdict(self)
 
 
+def _sql(dialect: str, run: Callable[..., Answers], verifier: Callable[[], str]) -> Format:
+    suffix = ".sql" if dialect == "sql" else f".{dialect.removeprefix('sql-')}.sql"
+    return Format(suffix, partial(write_sql, dialect=dialect), run, verifier, options=("table", "keys"))
+
+
 FORMATS = {
     "json": Format(".json", write_json, run_json, lambda: f"softwood {version('softwood')}, read again"),
     "onnx": Format(".onnx", write_onnx, run_onnx, onnx_verifier),
     "python": Format(".py", write_python, run_python, python_verifier),
     "c": Format(".c", write_c, run_c, c_verifier),
-}
+    "sql": _sql("sql", run_sqlite, sqlite_verifier),
+    "sql-duckdb": _sql("sql-duckdb", run_duckdb, duckdb_verifier),
+    "sql-postgres": _sql("sql-postgres", run_postgres, postgres_verifier),
+    **{name: _sql(name, partial(parse_sql, dialect=name), lambda: "sqlglot") for name in
+       ("sql-tsql", "sql-oracle", "sql-snowflake", "sql-bigquery")},
+}  # fmt: skip
 
 
-def export(model: HardEnsemble, path: str | Path, to: str, *, rows: Any = None) -> ExportReport:
+def export(model: HardEnsemble, path: str | Path, to: str, *, rows: Any = None, **options: Any) -> ExportReport:
     """Write a model in another format, run the file, and hand it over if every answer is the model's.
 
     The file is written under a temporary name beside ``path`` and renamed when it has passed, so that ``path`` is
@@ -118,6 +141,8 @@ def export(model: HardEnsemble, path: str | Path, to: str, *, rows: Any = None) 
         to: a name in ``FORMATS``, such as ``"onnx"`` or ``"c"``.
         rows: a raw table of n rows to compare on as well, best the whole table at hand; rows on and beside every
             threshold, missing values and unseen levels are always compared.
+        **options: what the format takes; of the formats here only SQL takes some: ``table``, the name of the table
+            to read (``"input"``), and ``keys``, the columns that name a row and are passed through (none).
 
     Returns:
         What was checked, and how.
@@ -139,6 +164,8 @@ def export(model: HardEnsemble, path: str | Path, to: str, *, rows: Any = None) 
         (True, 2, 0.0)
     """
     form = FORMATS[check_choice("to", to, FORMATS)]
+    for option in options:
+        check_choice(f"option of the format {to!r}", option, form.options)
     target = Path(path)
     if target.is_dir():
         raise InputError("cannot write a file here", got=str(target), allowed="a file name", fix="add a file name")
@@ -153,8 +180,8 @@ def export(model: HardEnsemble, path: str | Path, to: str, *, rows: Any = None) 
     )
     fresh = target.with_name(f".{uuid.uuid4().hex[:8]}.tmp{form.suffix}")
     try:
-        write_atomic(fresh, form.write(model))
-        difference, verifier = _check(to, form, fresh, model, given, expected)
+        write_atomic(fresh, form.write(model, **options))
+        difference, verifier = _check(to, form, fresh, model, given, expected, options)
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
@@ -166,11 +193,17 @@ def export(model: HardEnsemble, path: str | Path, to: str, *, rows: Any = None) 
 
 
 def _check(
-    to: str, form: Format, path: Path, model: HardEnsemble, given: pd.DataFrame, expected: Answers
+    to: str,
+    form: Format,
+    path: Path,
+    model: HardEnsemble,
+    given: pd.DataFrame,
+    expected: Answers,
+    options: dict[str, Any],
 ) -> tuple[float | None, str]:
     """Return the largest difference of scores and who measured it; (None, reason) if nothing here can."""
     try:
-        found = form.run(path, model, given)
+        found = form.run(path, model, given, **options)
     except (MissingExtraError, NotRunError) as error:
         return None, str(error)
     except ExportMismatchError:
