@@ -94,6 +94,18 @@ def test_pruning_to_a_size_keeps_to_it_and_leaves_smaller_trees_alone(make, leav
         assert cost(found, data) >= cost(tree, data) - 1e-9 or leaves >= tree.n_leaves
 
 
+@pytest.mark.xfail(strict=True, reason="a moved node weighs its two sides, not the leaves further below them")
+def test_polishing_obeys_the_least_leaf(make):
+    lightest = []
+    for seed in range(20):
+        group = make.group(make.rows(seed, n=200, classes=3))
+        data = group.problem("entropy", 15.0, 1.0)
+        tree = polished(grown(data, 4), data, np.random.default_rng(0), 10)
+        weight = tree.statistics(data)[:, 0]
+        lightest.append(weight[weight > 0].min())
+    assert min(lightest) >= 15
+
+
 def test_leaves_are_counted_where_a_row_can_go():
     tree = DenseTree(np.array([-1, 0, 0], np.int32), np.zeros(3, np.int32), np.zeros(3, bool))
     assert tree.n_leaves == leaves_in_use(tree) == 2

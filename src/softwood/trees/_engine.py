@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -176,10 +177,17 @@ def _add_polished(
     with one_thread():
         candidates += gradient_candidates(
             groups, settings("gradient"), options.max_depth, options.jobs, effort, options.seed,
-            time_limit=restarts_limit, checkpoint=options.checkpoint, told=told,
+            time_limit=restarts_limit, checkpoint=_place(options, rows), told=told,
         )  # fmt: skip
     seconds["gradient"] = time.monotonic() - start
     return []
+
+
+def _place(options: Options, rows: Rows) -> Path | None:
+    """Return where the training of these rows with these options keeps its checkpoints, so that no other resumes it."""
+    asked = (options.max_depth, options.min_samples_leaf, options.metric, options.effort, options.seed)
+    name = hashlib.sha256(f"{rows.fingerprint} {asked}".encode()).hexdigest()[:16]
+    return options.checkpoint and options.checkpoint / name
 
 
 def folds_for(rows: Rows) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,6 +42,14 @@ class Rows:
     def is_classification(self) -> bool:
         """Are the targets classes?"""
         return len(self.labels) > 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that name these rows."""
+        digest = hashlib.sha256(repr(self.columns).encode())
+        for part in (self.x, self.labels, self.targets, self.weight):
+            digest.update(repr((part.shape, part.dtype)).encode() + np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()[:16]
 
     def take(self, keep: np.ndarray) -> Rows:
         """Return the rows where the mask ``keep`` is True."""
