@@ -296,3 +296,12 @@ def test_a_killed_fit_goes_on_to_the_same_tree(softwood, shop, tmp_path, restart
     assert again.json["fingerprint"] == whole.json["fingerprint"]
     assert ("going on from" in again.err) == restarts_done
     assert not (tmp_path / "m.checkpoint").exists()
+
+
+def test_a_forest_is_fitted_within_its_size_and_used_like_a_tree(shop_csv, tmp_path):
+    options = FitOptions(str(shop_csv), "returned", shape="forest", size=30, effort=0.05, out=tmp_path / "forest")
+    found = fit_model(options, Output(as_json=True))
+    model = HardEnsemble.load(tmp_path / "forest")
+    assert model.n_trees > 1
+    assert model.n_leaf_values <= 30
+    assert found["fingerprint"] == model.fingerprint

@@ -55,12 +55,10 @@ class Forest:
 
     def leaves(self, codes: np.ndarray) -> np.ndarray:
         """Return the leaf that each row reaches in each tree, int32 ``[T, n]``."""
-        return np.stack(
-            [
-                of_node[boosted_leaves(codes, tree.feature, tree.cut, tree.missing_left, tree.left)]
-                for tree, of_node in zip(self.trees, self.leaf_of_node, strict=True)
-            ]
-        )
+        found = np.empty((len(self.trees), codes.shape[1]), np.int32)
+        for place, (tree, of_node) in enumerate(zip(self.trees, self.leaf_of_node, strict=True)):
+            found[place] = of_node[boosted_leaves(codes, tree.feature, tree.cut, tree.missing_left, tree.left)]
+        return found
 
     def raw(self, codes: np.ndarray) -> np.ndarray:
         """Return the raw score of each row, ``[n, K]``."""

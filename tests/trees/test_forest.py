@@ -1,0 +1,174 @@
+"""Forests: gradients, the booster, the joint re-fit, and the learners."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import check_grad, minimize
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.model_selection import train_test_split
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from softwood.artifacts import Column, export
+from softwood.core import InputError
+from softwood.kernels import sum_leaves
+from softwood.trees import ForestClassifier, ForestRegressor
+from softwood.trees._forest import BoostSetting, boost, first_trees, loss_parts, refit_leaves
+from softwood.trees._rows import Group, Rows
+
+RANDOM_FOLDS = {
+    "check_sample_weight_equivalence_on_dense_data": "folds and hold-out depend on the order and number of rows",
+}
+
+
+def make_group(classes, n=240, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    x[rng.random(x.shape) < 0.1] = np.nan
+    signal = np.nan_to_num(x[:, 0]) + np.nan_to_num(x[:, 1]) * np.nan_to_num(x[:, 2])
+    columns = tuple(Column(f"x{i}", "number") for i in range(3))
+    weight = rng.uniform(0.5, 1.5, n)
+    if classes == 0:
+        values = np.column_stack([signal, -(signal**2)])
+        rows = Rows(columns, x, np.zeros(0, np.int32), values, weight)
+    else:
+        labels = np.digitize(signal, np.quantile(signal, np.linspace(0, 1, classes + 1)[1:-1])).astype(np.int32)
+        rows = Rows(columns, x, labels, np.eye(classes)[labels], weight)
+    return Group(rows, rng.random(n) < 0.8)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 4])
+def test_gradient_and_curvature_are_derivatives(classes):
+    rows = make_group(classes, n=6).rows
+    width = 1 if classes == 2 else rows.targets.shape[1]
+    raw = np.random.default_rng(1).normal(size=(6, width))
+
+    def total(flat):
+        return loss_parts(flat.reshape(6, width), rows)[0].sum()
+
+    def gradient(flat):
+        return loss_parts(flat.reshape(6, width), rows)[1].ravel()
+
+    assert check_grad(total, gradient, raw.ravel()) < 1e-5
+    step = 1e-6
+    for i in range(raw.size):  # the diagonal of the second derivative
+        up, down = raw.ravel().copy(), raw.ravel().copy()
+        up[i] += step
+        down[i] -= step
+        slope = (gradient(up)[i] - gradient(down)[i]) / (2 * step)
+        np.testing.assert_allclose(loss_parts(raw, rows)[2].ravel()[i], slope, atol=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "per_class"), [(0, False), (2, False), (4, False), (4, True)])
+def test_boosting_lowers_the_training_loss_within_the_budget(classes, per_class):
+    group = make_group(classes)
+    forest = boost(group, BoostSetting(4, 0.3, per_class=per_class), 60)
+    assert 40 < forest.size <= 60
+    weight = group.rows.weight * group.active
+    loss = [
+        float(loss_parts(part.raw(group.codes), group.rows)[0] @ weight)
+        for part in (first_trees(forest, 20), first_trees(forest, 40), forest)
+    ]
+    start = float(loss_parts(np.tile(forest.base, (group.rows.n, 1)), group.rows)[0] @ weight)
+    assert start > loss[0] > loss[1] > loss[2]
+
+
+def test_rows_outside_a_group_teach_it_nothing():
+    group = make_group(2)
+    labels = group.rows.labels.copy()
+    labels[~group.active] ^= 1
+    other = Group(Rows(group.rows.columns, group.rows.x, labels, np.eye(2)[labels], group.rows.weight), group.active)
+    first, second = (boost(g, BoostSetting(4, 0.3), 40) for g in (group, other))
+    np.testing.assert_array_equal(first.values, second.values)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 4])
+def test_refitting_finds_the_optimum_of_its_convex_objective(classes):
+    group = make_group(classes)
+    forest = boost(group, BoostSetting(4, 0.3), 24)
+    refitted = refit_leaves(forest, group, 3.0)
+    rows, weight = group.rows, group.rows.weight * group.active
+    leaf = forest.leaves(group.codes)
+    shape, count = forest.values.shape, forest.values.size
+
+    def objective(flat):
+        values, base = flat[:count].reshape(shape), flat[count:]
+        loss = loss_parts(sum_leaves(leaf, values, base), rows)[0] @ weight
+        return float(loss + 1.5 * ((values - forest.values) ** 2).sum())
+
+    here = np.concatenate([refitted.values.ravel(), refitted.base])
+    other = minimize(objective, here, method="Powell", options={"maxiter": 5, "ftol": 1e-10})
+    assert objective(here) < objective(np.concatenate([forest.values.ravel(), forest.base]))
+    assert objective(here) <= other.fun + 1e-3 * abs(other.fun)
+
+
+def test_a_tree_of_one_class_stays_one_after_refitting():
+    group = make_group(4)
+    forest = boost(group, BoostSetting(4, 0.3, per_class=True), 40)
+    assert ((refit_leaves(forest, group, 1.0).values != 0) <= (forest.mask > 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("learner", "load"),
+    [(ForestClassifier, load_breast_cancer), (ForestClassifier, load_wine), (ForestRegressor, load_diabetes)],
+)
+def test_learners_ship_what_they_fitted_and_every_export_agrees(learner, load, tmp_path):
+    x, y = load(return_X_y=True)
+    model = learner(budget=60, effort=0.1).fit(x, y)
+    assert model.artifact_.n_leaf_values <= 60
+    assert model.certificate_.n == model.record_["held_out_rows"]
+    for to in ("json", "onnx", "python"):
+        report = export(
+            model.artifact_,
+            tmp_path / f"model.{to}",
+            to,
+            rows=pd.DataFrame(x, columns=[f"x{i}" for i in range(x.shape[1])]),
+        )
+        assert report.verified
+        assert report.label_mismatches == 0
+    np.testing.assert_allclose(model.feature_importances_.sum(), 1.0)
+
+
+def test_a_forest_beats_a_constant_and_keeps_up_with_a_full_booster():
+    x, y = load_breast_cancer(return_X_y=True)
+    train, test = train_test_split(np.arange(len(y)), test_size=0.3, random_state=0, stratify=y)
+    ours = ForestClassifier(budget=240, effort=0.2).fit(x[train], y[train]).score(x[test], y[test])
+    assert ours >= HistGradientBoostingClassifier(random_state=0).fit(x[train], y[train]).score(x[test], y[test]) - 0.03
+
+
+def test_categories_and_missing_values_come_as_they_are():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"city": rng.choice(list("abcdef"), 400), "size": rng.normal(size=400)})
+    frame.loc[rng.random(400) < 0.2, "size"] = np.nan
+    y = np.where(frame["city"].isin(["b", "e"]) ^ (frame["size"].fillna(1) > 0), "yes", "no")
+    model = ForestClassifier(budget=40, effort=0.1).fit(frame, y)
+    assert model.score(frame, y) > 0.97
+
+
+def test_same_seed_same_forest_whatever_the_threads():
+    x, y = load_iris(return_X_y=True)
+    prints = {ForestClassifier(budget=60, effort=0.1, n_jobs=jobs).fit(x, y).artifact_.fingerprint for jobs in (1, 2)}
+    assert len(prints) == 1
+
+
+def test_a_time_limit_is_recorded():
+    x, y = load_breast_cancer(return_X_y=True)
+    model = ForestClassifier(budget=480, time_limit=0.1).fit(x, y)
+    assert model.record_["cut_by_time_limit"]
+    assert model.score(x, y) > 0.9
+
+
+def test_a_budget_too_small_for_one_split_is_refused():
+    x, y = load_iris(return_X_y=True)
+    with pytest.raises(InputError, match="budget=6"):
+        ForestClassifier(budget=1).fit(x, y)
+
+
+@parametrize_with_checks(
+    [ForestClassifier(budget=24, effort=0.05, n_jobs=1), ForestRegressor(budget=24, effort=0.05, n_jobs=1)],
+    expected_failed_checks=lambda _: RANDOM_FOLDS,
+)
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
