@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from softwood.artifacts._draw import draw_tree
 from softwood.artifacts._shap import expected_raw, shap_encoded
 from softwood.artifacts._structure import check_structure, leaf_values, tree_depth
 from softwood.core import InputError, UnsupportedError, capability, load_artifact, save_artifact
-from softwood.kernels import leaf_indices
+from softwood.kernels import Packed, leaf_indices, pack, raw_scores
 
 KIND, VERSION = "hard-ensemble", 1
 _DTYPES = {
@@ -29,7 +30,7 @@ _DTYPES = {
 @capability(
     "artefact",
     exports=("c", "json", "onnx", "python"),
-    cost="predict: O(n T depth) time, O(n (T + K)) memory",
+    cost="predict: O(n T (depth + K)) time, O(n K) memory",
     example=lambda: HardEnsemble.single_leaf((Column("x", "number"),), np.array([0.5]), outputs=("y",)),
 )
 @dataclass(frozen=True, eq=False, repr=False)
@@ -183,11 +184,16 @@ class HardEnsemble:
 
     def raw_encoded(self, x: np.ndarray) -> np.ndarray:
         """Do ``raw`` for an encoded table."""
-        leaves = self.apply_encoded(x)
-        total = np.tile(self.base, (len(x), 1))
-        for tree in range(self.n_trees):  # trees, not rows; keeps the sum's order, and memory at O(n K)
-            total += self.values[leaves[:, tree]]
-        return total
+        scores: np.ndarray = raw_scores(np.ascontiguousarray(x), self._packed)
+        return scores
+
+    @cached_property
+    def _packed(self) -> Packed:
+        """The trees as ``raw_scores`` wants them, laid out at the first prediction."""
+        return pack(
+            self.feature, self.threshold, self.missing_left, self.left, self.right, self.level_set, self.levels_left,
+            self.leaf, self.values, self.roots, self.base,
+        )  # fmt: skip
 
     def predict_proba(self, table: Any) -> np.ndarray:
         """Return class probabilities, float64 ``[n, number of classes]``.
