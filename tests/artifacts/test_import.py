@@ -99,15 +99,18 @@ def test_ties_of_a_forest_go_to_the_same_class():
     for trees in (2, 3, 6, 10, 100):
         original = RandomForestClassifier(trees, random_state=trees).fit(x, y)
         check(original, x)
+    halves = RandomForestClassifier(10, random_state=0, bootstrap=False).fit(x, y)
+    assert import_model(halves).predict(x).tolist() == halves.predict(x).tolist() == [0] * 48
+
+
+def test_ties_of_whole_votes_go_to_the_first_class():
     x, y = np.arange(60.0)[:, None], np.random.default_rng(0).integers(0, 2, 60)
     rows, ties = np.linspace(-1, 60, 3000)[:, None], 0
     for seed in range(10):
-        grown = RandomForestClassifier(100, random_state=seed).fit(x, y)  # 50 times 1 / 100 is above a half in floats
-        ties += (grown.predict_proba(rows)[:, 0] == 0.5).sum()
-        assert import_model(grown).predict(rows).tolist() == grown.predict(rows).tolist()
+        original = RandomForestClassifier(100, random_state=seed).fit(x, y)  # 50 / 100 added up is above a half
+        ties += (original.predict_proba(rows)[:, 0] == 0.5).sum()
+        assert import_model(original).predict(rows).tolist() == original.predict(rows).tolist()
     assert ties > 10
-    halves = RandomForestClassifier(10, random_state=0, bootstrap=False).fit(x, y)
-    assert import_model(halves).predict(x).tolist() == halves.predict(x).tolist() == [0] * 48
 
 
 def test_a_tie_of_a_booster_goes_to_its_second_class():
