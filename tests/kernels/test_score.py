@@ -86,6 +86,17 @@ def test_each_kind_of_tree_is_recognised():
             assert not packed.oblivious.all(), shape
 
 
+def test_levels_that_differ_only_in_the_missing_direction_are_not_one_test():
+    rng = np.random.default_rng(0)
+    arrays = list(random_forest(rng, 1, 2, columns=1, category=False, complete=True, oblivious=True))
+    inner = np.flatnonzero(arrays[0] >= 0)
+    arrays[2] = np.isin(np.arange(len(arrays[0])), inner[2:])  # of the two lower nodes only one
+    x = np.array([[np.nan], [0.0], [3.0]])
+    packed = pack(*arrays)
+    assert not packed.oblivious.any()
+    np.testing.assert_array_equal(raw_scores(x, packed), added_up(x, arrays))
+
+
 def test_no_rows_no_trees_and_single_leaves():
     arrays = random_forest(np.random.default_rng(0), 2, 3, columns=2, category=False, complete=True)
     assert raw_scores(np.zeros((0, 2)), pack(*arrays)).shape == (0, 1)
