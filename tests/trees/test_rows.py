@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from softwood.trees._candidates import Effort, cart_candidates, gradient_candidates, kick_candidates, polished_settings
-from softwood.trees._rows import Rows, fold_of_rows, held_out, make_groups, scaled
+from softwood.trees._rows import Rows, fold_of_rows, held_out, make_groups, sampled, scaled
 
 
 @pytest.mark.parametrize("classes", [2, 3, None])
@@ -121,3 +121,26 @@ def test_no_row_of_a_fold_reaches_the_codec_or_the_trees_that_are_judged_on_it(m
     for tree, same in zip(before[1], after[1], strict=True):
         for part, other in zip(tree, same, strict=True):
             np.testing.assert_array_equal(part, other)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_sample_keeps_the_weight_and_takes_active_rows_only(classes):
+    rng = np.random.default_rng(0)
+    targets = np.eye(2)[np.arange(200) % 2] if classes else rng.normal(size=(200, 2))
+    labels = (np.arange(200) % 2).astype(np.int32) if classes else np.zeros(0, np.int32)
+    rows = Rows((Column("x", "number"),), rng.normal(size=(200, 1)), labels, targets, rng.uniform(0.5, 2.0, 200))
+    data = Group(rows, np.arange(200) < 150).problem("entropy" if classes else "squared", 1.0, 0.0)
+    whole = sampled(data, 500, np.random.default_rng(1))
+    np.testing.assert_array_equal(whole.codes, data.codes[:, :150])
+    np.testing.assert_allclose(whole.weight, data.weight[:150])
+    few = sampled(data, 40, np.random.default_rng(1))
+    np.testing.assert_allclose(few.weight.sum(), data.weight[:150].sum())
+    place = np.array([np.flatnonzero((data.codes[0] == code) & data.active)[0] for code in few.codes[0]])
+    assert len(few.weight) == 40 == len(np.unique(place))
+    ratio = few.weight / data.weight[place]
+    np.testing.assert_allclose(ratio, ratio[0])
+    assert few.active.all()
+    if classes:
+        np.testing.assert_array_equal(few.labels, data.labels[place])
+    else:
+        np.testing.assert_allclose(few.moments, data.moments[place] * ratio[0])

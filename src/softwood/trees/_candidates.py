@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from softwood.kernels import tree_cost
+from softwood.kernels import Problem, tree_cost
 from softwood.lifecycle import HardenResult, TrainProgress
 from softwood.trees._coded_tree import CodedTree, Hardening
 from softwood.trees._dense_tree import DenseTree, grown, polished
 from softwood.trees._gradient import BATCH, Batch, anneal_copies, hardened, make_batch, train_restarts
-from softwood.trees._rows import Group, Rows
+from softwood.trees._rows import Group, Rows, sampled
 from softwood.trees._threads import each
 
 SMOOTHING = 1.0  # pseudo-rows at the prior while a class tree is searched
+_MOST_KICKED_ROWS = 20_000  # a kick is judged on a sample of so many rows
 _LEAST_ANNEALING = 80  # steps: enough looks at the gap to cool as far as it needs
 _LEAST = (1.0, 5.0, 20.0)  # rows in a leaf, for CART
 _LEAST_POLISHED = (5.0, 30.0)  # and for trees that are optimised harder, and so over-fit more easily
@@ -112,7 +113,7 @@ def kick_candidates(
 
     def fit(setting: Setting, group: Group) -> DenseTree:
         start = grown(group.problem(_smooth_criterion(group), setting.min_leaf, 0.0), depth)
-        return polished(start, _problem(group, setting), np.random.default_rng(seed), effort.kicks)
+        return _kicked([start], _problem(group, setting), effort, seed)
 
     return [Candidate(setting, _each(groups, jobs, _partial(fit, setting))) for setting in settings]
 
@@ -152,10 +153,7 @@ def gradient_candidates(
     starts = dict(zip(map(id, groups), started, strict=True))
 
     def fit(setting: Setting, group: Group) -> DenseTree:
-        data = _problem(group, setting)
-        fresh = sorted(starts[id(group)], key=_cost_on(data))[: effort.survivors]
-        best = min((polished(tree, data) for tree in fresh), key=_cost_on(data))
-        return polished(best, data, np.random.default_rng(seed), effort.kicks)
+        return _kicked(starts[id(group)], _problem(group, setting), effort, seed)
 
     trees = [_each(groups, jobs, _partial(fit, setting)) for setting in settings]
     is_classes = groups[0].rows.is_classification
@@ -168,6 +166,16 @@ def gradient_candidates(
         _hardened_candidate(setting, found, soft, batch)
         for setting, found, soft in zip(settings, trees, copies, strict=True)
     ]
+
+
+def _kicked(starts: Sequence[DenseTree], data: Problem, effort: Effort, seed: int) -> DenseTree:
+    """Polish the best of the starts, and kick the best of those; on a sample of many rows, then on all."""
+    generator = np.random.default_rng(seed)
+    few = sampled(data, _MOST_KICKED_ROWS, generator)
+    survivors = sorted(starts, key=_cost_on(few))[: effort.survivors]
+    best = min((polished(tree, few) for tree in survivors), key=_cost_on(few))
+    best = polished(best, few, generator, effort.kicks)
+    return polished(best, data) if len(few.weight) < data.active.sum() else best
 
 
 def _hardened_candidate(setting: Setting, trees: list[DenseTree], soft: list[CodedTree], batch: Batch) -> Candidate:

@@ -106,6 +106,25 @@ class Group:
         )  # fmt: skip
 
 
+def sampled(data: Problem, most: int, seed: np.random.Generator) -> Problem:
+    """Return a problem of the active rows alone, or of ``most`` of them drawn at random, each weighing more.
+
+    Args:
+        data: rows and charges.
+        most: rows.
+        seed: source of the draw.
+    """
+    rows = np.flatnonzero(data.active)
+    if len(rows) > most:
+        rows = np.sort(seed.choice(rows, most, replace=False))
+    ratio = data.weight[data.active].sum() / data.weight[rows].sum()
+    return data._replace(
+        codes=np.ascontiguousarray(data.codes[:, rows]), labels=data.labels[rows] if len(data.labels) else data.labels,
+        moments=data.moments[rows] * ratio if len(data.moments) else data.moments, weight=data.weight[rows] * ratio,
+        active=np.ones(len(rows), bool),
+    )  # fmt: skip
+
+
 def fold_of_rows(rows: Rows, folds: int, seed: np.random.Generator) -> np.ndarray:
     """Return the fold of each row, int ``[n]``, equally large and with the same share of each class.
 
