@@ -221,6 +221,18 @@ def test_no_single_change_of_a_node_lowers_the_loss_of_a_polished_tree(naive, ki
     assert tried > 50
 
 
+def test_polishing_a_polished_tree_changes_nothing(naive):
+    """Polishing looks again only where a change can have moved the best test; a fresh call looks everywhere."""
+    for seed in range(40):
+        data = interacting(naive, seed, ENTROPY, True, 1.0)
+        tree = random_tree(np.random.default_rng(seed), 4, data)
+        loss = polish(data, *tree, 4, 200)
+        before = tuple(part.copy() for part in tree)
+        assert polish(data, *tree, 4, 200) == loss
+        for part, same in zip(tree, before, strict=True):
+            np.testing.assert_array_equal(part, same)
+
+
 def test_polishing_finds_what_growing_cannot(naive):
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2, (4, 400)).astype(np.uint8)
