@@ -15,6 +15,7 @@ from softwood.cli._demo import register as _demo
 from softwood.cli._doctor import register as _doctor
 from softwood.cli._export import register as _export
 from softwood.cli._fit import register as _fit
+from softwood.cli._report import register as _report
 from softwood.cli._use import register as _use
 from softwood.core import SoftwoodError
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _register in (_fit, _use, _export, _doctor, _demo):
+for _register in (_fit, _use, _export, _report, _doctor, _demo):
     _register(app)
 
 
