@@ -16,8 +16,10 @@ import pandas as pd
 from softwood.artifacts._ensemble import HardEnsemble
 from softwood.artifacts._export_c import c_verifier, run_c, write_c
 from softwood.artifacts._export_json import run_json, write_json
+from softwood.artifacts._export_lightgbm import lightgbm_verifier, run_lightgbm, write_lightgbm
 from softwood.artifacts._export_onnx import onnx_verifier, run_onnx, write_onnx
 from softwood.artifacts._export_python import python_verifier, run_python, write_python
+from softwood.artifacts._export_sklearn import run_sklearn, sklearn_verifier, write_sklearn
 from softwood.artifacts._export_sql import write_sql
 from softwood.artifacts._export_sql_run import (
     duckdb_verifier,
@@ -124,6 +126,8 @@ FORMATS = {
     "sql-postgres": _sql("sql-postgres", run_postgres, postgres_verifier),
     **{name: _sql(name, partial(parse_sql, dialect=name), lambda: "sqlglot") for name in
        ("sql-tsql", "sql-oracle", "sql-snowflake", "sql-bigquery")},
+    "lightgbm": Format(".lightgbm.txt", write_lightgbm, run_lightgbm, lightgbm_verifier),
+    "sklearn": Format(".sklearn.py", write_sklearn, run_sklearn, sklearn_verifier),
 }  # fmt: skip
 
 
