@@ -250,3 +250,13 @@ def test_weights_move_the_answer():
     y = np.tile([0, 1], 50)
     weight = np.where(y == 1, 3.0, 1.0)
     assert TreeClassifier(**QUICK).fit(x, y, sample_weight=weight).predict(x).tolist() == [1] * 100
+
+
+@pytest.mark.parametrize("least", [20, 60])
+def test_every_leaf_that_ships_holds_the_least_rows(least):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 4))
+    y = (x[:, 0] > 0) ^ (x[:, 1] > 0)
+    model = TreeClassifier(min_samples_leaf=least, effort=0.05).fit(x, y)
+    assert model.artifact_.n_leaves > 1
+    assert model.artifact_.counts.min() >= least * (1 - 1e-9)

@@ -8,7 +8,7 @@ from softwood.trees._candidates import Candidate, Setting, cart_candidates
 from softwood.trees._coded_tree import CodedTree, Hardening, leaf_logits, soft_parameters
 from softwood.trees._dense_tree import DenseTree
 from softwood.trees._rows import Group, Rows, make_groups
-from softwood.trees._select import METRICS, PRICES, STRENGTHS, choose, paired_difference
+from softwood.trees._select import METRICS, PRICES, STRENGTHS, Limits, choose, paired_difference
 
 COLUMNS = tuple(Column(name, "number") for name in "abc")
 
@@ -56,7 +56,7 @@ def test_the_same_trees_under_another_name_do_not_win():
     groups = xor_groups(repeats=2)
     same = cart(groups)[-1]
     rival = Candidate(Setting("kicks", same.setting.criterion, same.setting.min_leaf), same.trees)
-    choice = choose(groups, [same, rival], "accuracy", None)
+    choice = choose(groups, [same, rival], "accuracy", Limits())
     assert choice.candidate is same
     assert (choice.difference, choice.error) == (0.0, 0.0)
     assert "is not better" in choice.reason
@@ -65,7 +65,7 @@ def test_the_same_trees_under_another_name_do_not_win():
 def test_a_candidate_that_is_clearly_better_wins():
     groups = xor_groups()
     rival = candidate("kicks", groups, true_tree)
-    choice = choose(groups, [*cart(groups), rival], "accuracy", None)
+    choice = choose(groups, [*cart(groups), rival], "accuracy", Limits())
     assert choice.candidate is rival
     assert choice.difference < -0.1
     assert 0 < choice.error < 0.05
@@ -91,7 +91,7 @@ def test_a_candidate_wins_by_more_than_one_standard_error_or_not_at_all():
     wins = {}
     for bins in (0, 1, 2, 20):
         poor, good = candidate("cart", groups, off_by(bins)), candidate("kicks", groups, off_by(0))
-        choice = choose(groups, [poor, good], "accuracy", None)
+        choice = choose(groups, [poor, good], "accuracy", Limits())
         assert choice.difference <= 0
         wins[bins] = choice.candidate is good
         assert wins[bins] == (choice.difference < -choice.error)
@@ -101,7 +101,7 @@ def test_a_candidate_wins_by_more_than_one_standard_error_or_not_at_all():
 
 def test_without_folds_only_cart_can_ship():
     groups = xor_groups()[:1]
-    choice = choose(groups, cart(groups), "accuracy", None)
+    choice = choose(groups, cart(groups), "accuracy", Limits())
     assert choice.reason == "CART was the only candidate"
     assert choice.strength == 1.0
 
@@ -110,7 +110,7 @@ def test_without_folds_only_cart_can_ship():
 def test_the_record_holds_mean_losses_of_rows_that_were_not_learned_from(metric):
     groups = xor_groups(noise=0.2)
     rival = candidate("kicks", groups, true_tree)
-    choice = choose(groups, [*cart(groups), rival], metric, None)
+    choice = choose(groups, [*cart(groups), rival], metric, Limits())
     trial = next(trial for trial in choice.trials if trial.setting.search == "kicks")
     assert trial.price in PRICES
     answers = np.zeros((400, 2))
@@ -171,19 +171,19 @@ def test_the_metric_decides_what_wins():
         return DenseTree(np.array([0], np.int32), np.array([cut], np.int32), np.zeros(1, bool))
 
     pair = [candidate("cart", groups, nothing), candidate("kicks", groups, split)]
-    assert choose(groups, pair, "accuracy", None).candidate is pair[0]
-    assert choose(groups, pair, "log_loss", None).candidate is pair[1]
+    assert choose(groups, pair, "accuracy", Limits()).candidate is pair[0]
+    assert choose(groups, pair, "log_loss", Limits()).candidate is pair[1]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_the_largest_number_of_leaves_holds(most):
     groups = xor_groups()
-    choice = choose(groups, [*cart(groups), candidate("kicks", groups, true_tree)], "accuracy", most)
+    choice = choose(groups, [*cart(groups), candidate("kicks", groups, true_tree)], "accuracy", Limits(most))
     assert choice.tree.n_leaves <= most
 
 
 def test_the_smoothing_of_leaves_is_the_best_out_of_fold():
-    clear, vague = (choose(groups, cart(groups), "log_loss", None).strength for groups in (
+    clear, vague = (choose(groups, cart(groups), "log_loss", Limits()).strength for groups in (
         [Group(g.rows, g.active) for g in separable()], xor_groups(n=60, noise=0.5)))  # fmt: skip
     assert {clear, vague} <= set(STRENGTHS)
     assert clear < vague
@@ -200,7 +200,7 @@ def separable():
 def test_plain_rounding_ships_unless_fitting_leaves_anew_is_clearly_better():
     groups = xor_groups()
     plain = with_parent(groups, true_tree, fitted_leaf)
-    choice = choose(groups, [*cart(groups), plain], "accuracy", None)
+    choice = choose(groups, [*cart(groups), plain], "accuracy", Limits())
     assert choice.candidate is plain
     assert choice.leaf is not None
     np.testing.assert_allclose(choice.leaf, fitted_leaf(groups[0], true_tree(groups[0])), rtol=1e-4)
@@ -209,6 +209,6 @@ def test_plain_rounding_ships_unless_fitting_leaves_anew_is_clearly_better():
         return 1 - fitted_leaf(group, tree)
 
     wrong = with_parent(groups, true_tree, turned)
-    choice = choose(groups, [*cart(groups), wrong], "accuracy", None)
+    choice = choose(groups, [*cart(groups), wrong], "accuracy", Limits())
     assert choice.candidate is wrong
     assert choice.leaf is None

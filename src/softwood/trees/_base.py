@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,11 @@ class TableLearner(BaseEstimator):
         share = check_number("holdout", self.holdout, low=0, high=0.5)
         share = share if rows.n >= _LEAST_TO_HOLD_OUT else 0.0
         return held_out(rows, share, _MOST_HELD_OUT, np.random.default_rng(seed))
+
+    def _learned(self, rows: Rows, aside: np.ndarray) -> Rows:
+        """Return the rows that are not set aside; their weights have mean 1, whatever those aside weigh."""
+        kept = rows.take(~aside)
+        return replace(kept, weight=kept.weight / kept.weight.mean())
 
     def _certify(self, record: dict[str, Any], importance: np.ndarray, data: Training, aside: np.ndarray) -> None:
         """Certify on the rows set aside; where there are none, on the training rows, and say so."""

@@ -158,6 +158,53 @@ def pruned_to(tree: DenseTree, data: Problem, leaves: int) -> DenseTree:
     return tree
 
 
+def lightest_leaf(tree: DenseTree, data: Problem) -> float:
+    """Return the least weight on a side of a test that rows can reach; infinity where nothing is tested."""
+    levels, lightest = node_statistics(tree, data), np.inf
+    for level in range(tree.depth):
+        tested = tree.feature[(1 << level) - 1 : (1 << (level + 1)) - 1] >= 0
+        sides = levels[level + 1][:, 0].reshape(-1, 2)[tested & (levels[level][:, 0] > 0)]
+        lightest = min(lightest, float(sides.min(initial=np.inf)))
+    return lightest
+
+
+def with_heavy_leaves(tree: DenseTree, data: Problem, least: float) -> DenseTree:
+    """Return the tree with each side that weighs less than ``least`` cut off: the other side takes its parent's place.
+
+    Polishing weighs the two sides of the node that it moves, not the leaves further below; this repairs those.
+
+    Args:
+        tree: what to repair.
+        data: rows and charges.
+        least: weight of a leaf.
+    """
+    bar = least * (1 - 1e-9)  # sums of weights are not exact
+    while lightest_leaf(tree, data) < bar:
+        weights = [stats[:, 0] for stats in node_statistics(tree, data)]
+        for node in np.flatnonzero(tree.feature >= 0):  # the first from the root; below it all changes
+            level = int(node + 1).bit_length() - 1
+            place = node + 1 - (1 << level)
+            left, right = weights[level + 1][2 * place : 2 * place + 2]
+            if weights[level][place] > 0 and min(left, right) < bar:
+                tree = _lifted(tree, int(node), int(2 * node + 1 if left >= right else 2 * node + 2))
+                break
+    return tree
+
+
+def _lifted(tree: DenseTree, node: int, child: int) -> DenseTree:
+    """Return the tree with the subtree at ``child`` in the place of its parent ``node``."""
+    parts = tree.feature.copy(), tree.cut.copy(), tree.missing_left.copy()
+    inner, width = len(tree.feature), 1
+    while node < inner:
+        fits = child + width <= inner
+        for part, source in zip(parts, (tree.feature, tree.cut, tree.missing_left), strict=True):
+            part[node : node + width] = source[child : child + width] if fits else 0
+        if not fits:
+            parts[0][node : node + width] = -1
+        node, child, width = 2 * node + 1, 2 * child + 1, 2 * width
+    return DenseTree(*parts)
+
+
 def hardening_steps(
     plain: DenseTree, data: Problem, budget: Budget | None
 ) -> Iterator[tuple[str, DenseTree, np.ndarray]]:

@@ -24,7 +24,7 @@ from softwood.trees._candidates import (
 from softwood.trees._dense_tree import node_costs
 from softwood.trees._gradient import one_thread
 from softwood.trees._rows import Group, Rows, make_groups
-from softwood.trees._select import Choice, choose
+from softwood.trees._select import Choice, Limits, choose
 
 Progress = Callable[[str, float], None]
 """Called with the stage's name and the share of it that is done."""
@@ -104,7 +104,8 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
     except KeyboardInterrupt:
         interrupted = True  # what there is already makes a tree
     progress("selection", 0.0)
-    choice = choose(groups, candidates, options.metric, options.max_leaf_nodes)
+    limits = Limits(options.max_leaf_nodes, options.min_samples_leaf)
+    choice = choose(groups, candidates, options.metric, limits)
     problem = groups[0].problem(choice.candidate.setting.criterion, 0.0, choice.strength)
     record = {
         "options": {**vars(options), "checkpoint": None},

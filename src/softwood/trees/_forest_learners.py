@@ -62,13 +62,13 @@ class ForestLearner(TableLearner):
     def _search(self, rows: Rows, options: ForestOptions) -> tuple[FoundForest, np.ndarray]:
         """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
         aside = self._aside(rows, options.seed)
-        return search_forest(rows.take(~aside), options, self.progress or silent), aside
+        return search_forest(self._learned(rows, aside), options, self.progress or silent), aside
 
 
 @capability(
     "learner",
     hardens_to="HardEnsemble",
-    exports=("json", "onnx", "python"),
+    exports=("json", "onnx", "python", "c", "sql"),
     cost="fit: O(settings folds T n F) time, O(folds n F) memory; predict: O(n T depth)",
     example=lambda: ForestClassifier(budget=24, max_depth=2, effort=0.1),
 )
@@ -168,7 +168,7 @@ class ForestClassifier(ClassifierMixin, ForestLearner):
 @capability(
     "learner",
     hardens_to="HardEnsemble",
-    exports=("json", "onnx", "python"),
+    exports=("json", "onnx", "python", "c", "sql"),
     cost="fit: O(settings folds T n F) time, O(folds n F) memory; predict: O(n T depth)",
     example=lambda: ForestRegressor(budget=24, max_depth=2, effort=0.1),
 )

@@ -69,14 +69,14 @@ class TreeLearner(TableLearner):
     def _search(self, rows: Rows, options: Options) -> tuple[Found, np.ndarray]:
         """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
         aside = self._aside(rows, options.seed)
-        return search(rows.take(~aside), options, self.progress or silent), aside
+        return search(self._learned(rows, aside), options, self.progress or silent), aside
 
 
 @capability(
     "learner",
     papers=("gradtree",),
     hardens_to="HardEnsemble",
-    exports=("json", "onnx", "python"),
+    exports=("json", "onnx", "python", "c", "sql"),
     cost="fit: O(effort folds D n F) time, O(folds n F) memory; predict: O(n D)",
     example=lambda: TreeClassifier(max_depth=2, effort=0.1),
 )
@@ -185,7 +185,7 @@ class TreeClassifier(ClassifierMixin, TreeLearner):
     "learner",
     papers=("gradtree",),
     hardens_to="HardEnsemble",
-    exports=("json", "onnx", "python"),
+    exports=("json", "onnx", "python", "c", "sql"),
     cost="fit: O(effort folds D n F) time, O(folds n F) memory; predict: O(n D)",
     example=lambda: TreeRegressor(max_depth=2, effort=0.1),
 )

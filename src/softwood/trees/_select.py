@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from softwood.kernels import SQUARED, leaf_cost
+from softwood.kernels import SQUARED, Problem, leaf_cost
 from softwood.trees._candidates import Candidate, Setting
-from softwood.trees._dense_tree import DenseTree, pruned, pruned_to
+from softwood.trees._dense_tree import DenseTree, lightest_leaf, pruned, pruned_to, with_heavy_leaves
 from softwood.trees._rows import Group, Rows
 
 PRICES = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # of a leaf, as shares of the root's impurity
@@ -79,7 +79,25 @@ class _Scored:
     plain: bool = False
 
 
-def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str, most_leaves: int | None) -> Choice:
+@dataclass(frozen=True)
+class Limits:
+    """What has to hold for the tree that ships.
+
+    Args:
+        most_leaves: largest number of leaves, or None.
+        least: weight of each leaf; 1 or less asks for nothing.
+    """
+
+    most_leaves: int | None = None
+    least: float = 0.0
+
+    def hold(self, tree: DenseTree, data: Problem) -> bool:
+        """Say whether they do."""
+        few = self.most_leaves is None or tree.n_leaves <= self.most_leaves
+        return few and (self.least <= 1 or lightest_leaf(tree, data) >= self.least * (1 - 1e-9))
+
+
+def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str, limits: Limits) -> Choice:
     """Compare all candidates on rows that they have not seen, and prefer the simpler one in doubt.
 
     Every candidate is pruned at several prices. The best price of each search is found by mean out-of-fold loss;
@@ -92,14 +110,14 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
         groups: group 0 of all rows, then one for each fold.
         candidates: each with a tree for each group.
         metric: a key of ``METRICS``.
-        most_leaves: largest number of leaves, or None.
+        limits: what has to hold.
     """
     best: dict[str, _Scored] = {}
     for candidate in candidates:
-        trials = [_score(groups, candidate, price, metric, most_leaves) for price in PRICES]
+        trials = [_score(groups, candidate, price, metric, limits) for price in PRICES]
         winner = min(trials, key=_rank)
         if candidate.soft:
-            winner = _against_plain(winner, groups, metric, most_leaves)
+            winner = _against_plain(winner, groups, metric, limits)
         seen = best.get(candidate.setting.search)
         if seen is None or _rank(winner) < _rank(seen):
             best[candidate.setting.search] = winner
@@ -117,13 +135,13 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
             f"({metric} loss {difference:+.4f}, standard error {error:.4f})"
         )
     parent = winner.candidate.soft[0] if winner.plain else None
-    tree = parent.dense() if parent else _shape(winner.candidate.trees[0], groups[0], winner.trial, most_leaves)
+    tree = parent.dense() if parent else _shape(winner.candidate.trees[0], groups[0], winner.trial, limits)
     return Choice(
         winner.candidate,
         tree,
         parent.leaf_answers() if parent else None,
         winner.trial.price,
-        _strength(groups, winner, most_leaves),
+        _strength(groups, winner, limits),
         tuple(scored.trial for scored in best.values()),
         difference,
         error,
@@ -131,10 +149,10 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
     )
 
 
-def _against_plain(refitted: _Scored, groups: Sequence[Group], metric: str, most_leaves: int | None) -> _Scored:
+def _against_plain(refitted: _Scored, groups: Sequence[Group], metric: str, limits: Limits) -> _Scored:
     """Return the plain rounding of the soft parents unless the re-fitted trees are clearly better than it."""
-    plain = _score(groups, refitted.candidate, None, metric, most_leaves)
-    if most_leaves is not None and any(parent.dense().n_leaves > most_leaves for parent in refitted.candidate.soft):
+    plain = _score(groups, refitted.candidate, None, metric, limits)
+    if not all(limits.hold(parent.dense(), parent.hardening.problem) for parent in refitted.candidate.soft):
         return refitted
     weight = groups[0].rows.weight
     metric_gain, metric_error = paired_difference(refitted.losses - plain.losses, weight)
@@ -156,15 +174,17 @@ def paired_difference(difference: np.ndarray, weight: np.ndarray) -> tuple[float
     return mean, float(np.sqrt(variance / max(effective - 1, 1)))
 
 
-def _shape(tree: DenseTree, group: Group, trial: Trial, most_leaves: int | None) -> DenseTree:
-    """Prune a group's tree at the trial's price, which is a share of that group's own impurity."""
+def _shape(tree: DenseTree, group: Group, trial: Trial, limits: Limits) -> DenseTree:
+    """Prune a group's tree at the trial's price, which is a share of that group's own impurity, and to the limits."""
     data = group.problem(trial.setting.criterion, trial.setting.min_leaf, 0.0)
     weight, targets = data.weight[data.active], group.rows.targets[data.active]
     impurity = leaf_cost(np.concatenate([[weight.sum()], weight @ targets]), data.prior, 0.0, data.kind)
     if data.kind == SQUARED:  # leaf_cost leaves out the sum of squares
         impurity += float(weight @ (targets**2).sum(1))
     tree = pruned(tree, data, trial.price * max(impurity, 0.0))
-    return tree if most_leaves is None else pruned_to(tree, data, most_leaves)
+    if limits.least > 1:
+        tree = with_heavy_leaves(tree, data, limits.least)
+    return tree if limits.most_leaves is None else pruned_to(tree, data, limits.most_leaves)
 
 
 def _answers(group: Group, tree: DenseTree, criterion: str, strength: float) -> np.ndarray:
@@ -184,9 +204,7 @@ def _smooth_metric(rows: Rows) -> str:
     return "log_loss" if rows.is_classification else "squared"
 
 
-def _score(
-    groups: Sequence[Group], candidate: Candidate, price: float | None, metric: str, most_leaves: int | None
-) -> _Scored:
+def _score(groups: Sequence[Group], candidate: Candidate, price: float | None, metric: str, limits: Limits) -> _Scored:
     """Judge a candidate out of fold, its trees pruned at ``price``; None judges its parents' plain rounding."""
     rows, setting = groups[0].rows, candidate.setting
     trial = Trial(setting, price or 0.0, 0.0, 0.0)
@@ -196,7 +214,7 @@ def _score(
         if price is None:
             answers = thing.leaf_answers()[thing.dense().leaf_of(group.codes)]
         else:
-            answers = _answers(group, _shape(thing, group, trial, most_leaves), setting.criterion, 1.0)
+            answers = _answers(group, _shape(thing, group, trial, limits), setting.criterion, 1.0)
         total += [np.where(judged, METRICS[name](answers, rows), 0.0) for name in names]
         count += judged
     losses, smooth = total / np.maximum(count, 1)
@@ -204,13 +222,13 @@ def _score(
     return _Scored(candidate, Trial(setting, trial.price, mean, mean_smooth), losses, smooth, price is None)
 
 
-def _strength(groups: Sequence[Group], winner: _Scored, most_leaves: int | None) -> float:
+def _strength(groups: Sequence[Group], winner: _Scored, limits: Limits) -> float:
     """Return the smoothing of the leaves with the least out-of-fold log-loss or squared error."""
     rows = groups[0].rows
     if len(groups) == 1:
         return 1.0 if rows.is_classification else 0.0
     shaped = [
-        (group, _shape(tree, group, winner.trial, most_leaves), judged)
+        (group, _shape(tree, group, winner.trial, limits), judged)
         for group, tree, judged in _folds(groups, winner.candidate.trees)
     ]
 
