@@ -8,7 +8,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from softwood.core import InputError
-from softwood.trees import TreeClassifier, TreeRegressor
+from softwood.trees import ForestClassifier, TreeClassifier, TreeRegressor
 
 QUICK = {"max_depth": 3, "effort": 0.05, "n_jobs": 1}
 WHY = "random folds and hold-out depend on row order and multiplicity"
@@ -260,3 +260,20 @@ def test_every_leaf_that_ships_holds_the_least_rows(least):
     model = TreeClassifier(min_samples_leaf=least, effort=0.05).fit(x, y)
     assert model.artifact_.n_leaves > 1
     assert model.artifact_.counts.min() >= least * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("learner", [TreeClassifier, ForestClassifier])
+def test_class_weights_move_the_answer_towards_the_rare_class(learner):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(800, 3))
+    y = np.where(x[:, 0] + rng.normal(size=800) > 1.8, "rare", "usual")
+    found = {
+        w: (learner(effort=0.05, class_weight=w).fit(x, y).predict(x) == "rare").mean() for w in (None, "balanced")
+    }
+    assert found["balanced"] > found[None] + 0.1
+    same = learner(effort=0.05, class_weight={"rare": 2.0, "usual": 2.0}).fit(x, y)
+    assert same.artifact_ == fits[None].artifact_
+    with pytest.raises(InputError, match="class_weight"):
+        learner(effort=0.05, class_weight="even").fit(x, y)
+    with pytest.raises(InputError, match="class_weight"):
+        learner(effort=0.05, class_weight={"rare": 0.0, "usual": 1.0}).fit(x, y)

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import Budget, InputError, capability, check_choice, check_number
-from softwood.trees._base import TableLearner, silent
+from softwood.trees._base import TableLearner, class_weighted, silent
 from softwood.trees._convert import forest_to_ensemble
 from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
 from softwood.trees._rows import Rows, scaled
@@ -84,6 +84,8 @@ class ForestClassifier(ClassifierMixin, ForestLearner):
         max_depth: of each tree, 1 to 30.
         min_samples_leaf: least weight in a leaf.
         metric: what selection compares: ``"log_loss"`` or ``"accuracy"``.
+        class_weight: ``"balanced"``, or a dict from label to weight; multiplies the rows' weights in training and
+            selection.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: share of the settings that are screened.
         time_limit: seconds; leaves out settings, and ``record_`` says so.
@@ -115,6 +117,27 @@ class ForestClassifier(ClassifierMixin, ForestLearner):
 
     classes_: np.ndarray
 
+    def __init__(
+        self,
+        budget: int = 480,
+        *,
+        max_depth: int = 6,
+        min_samples_leaf: float = 1,
+        metric: str = "log_loss",
+        class_weight: Any = None,
+        holdout: float = 0.1,
+        effort: float = 1.0,
+        time_limit: float | None = None,
+        n_jobs: int | None = -1,
+        random_state: Any = 0,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        super().__init__(
+            budget, max_depth=max_depth, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
+            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, progress=progress,
+        )  # fmt: skip
+        self.class_weight = class_weight
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ForestClassifier:
         """Find and certify the forest.
 
@@ -126,7 +149,7 @@ class ForestClassifier(ClassifierMixin, ForestLearner):
         options = self._options(("log_loss", "accuracy"))
         data = self._table(X, y)
         check_classification_targets(data.y)
-        data = data.weighted(sample_weight)
+        data = class_weighted(data.weighted(sample_weight), self.class_weight)
         self.classes_, labels = np.unique(data.y, return_inverse=True)
         count = len(self.classes_)
         if count < 2:

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import InputError, capability, check_choice, check_number
-from softwood.trees._base import TableLearner, silent
+from softwood.trees._base import TableLearner, class_weighted, silent
 from softwood.trees._convert import to_ensemble
 from softwood.trees._engine import Found, Options, search
 from softwood.trees._rows import Rows, scaled
@@ -94,6 +94,8 @@ class TreeClassifier(ClassifierMixin, TreeLearner):
         max_leaf_nodes: largest number of leaves.
         min_samples_leaf: least weight in a leaf.
         metric: what selection compares: ``"accuracy"`` or ``"log_loss"``.
+        class_weight: ``"balanced"``, or a dict from label to weight; multiplies the rows' weights in training and
+            selection.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: multiplies kicks, restarts and epochs.
         time_limit: seconds; leaves out candidates, and ``record_`` says which.
@@ -128,6 +130,29 @@ class TreeClassifier(ClassifierMixin, TreeLearner):
 
     classes_: np.ndarray
 
+    def __init__(
+        self,
+        max_depth: int = 4,
+        *,
+        max_leaf_nodes: int | None = None,
+        min_samples_leaf: float = 1,
+        metric: str = "accuracy",
+        class_weight: Any = None,
+        holdout: float = 0.1,
+        effort: float = 1.0,
+        time_limit: float | None = None,
+        n_jobs: int | None = -1,
+        random_state: Any = 0,
+        checkpoint: str | Path | None = None,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        super().__init__(
+            max_depth, max_leaf_nodes=max_leaf_nodes, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
+            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
+            progress=progress,
+        )  # fmt: skip
+        self.class_weight = class_weight
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TreeClassifier:
         """Find, harden and certify the tree.
 
@@ -139,7 +164,7 @@ class TreeClassifier(ClassifierMixin, TreeLearner):
         options = self._options(("accuracy", "log_loss"))
         data = self._table(X, y)
         check_classification_targets(data.y)
-        data = data.weighted(sample_weight)
+        data = class_weighted(data.weighted(sample_weight), self.class_weight)
         self.classes_, labels = np.unique(data.y, return_inverse=True)
         count = len(self.classes_)
         if count < 2:
