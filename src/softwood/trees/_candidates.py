@@ -19,7 +19,6 @@ from softwood.trees._threads import each
 
 SMOOTHING = 1.0  # pseudo-rows at the prior while a class tree is searched
 _MOST_KICKED_ROWS = 20_000  # a kick is judged on a sample of so many rows
-_LEAST_ANNEALING = 80  # steps: enough looks at the gap to cool as far as it needs
 _LEAST = (1.0, 5.0, 20.0)  # rows in a leaf, for CART
 _LEAST_POLISHED = (5.0, 30.0)  # and for trees that are optimised harder, and so over-fit more easily
 
@@ -49,6 +48,7 @@ class Effort:
         epochs: passes over the rows.
         most_steps: at most this many steps of Adam.
         survivors: restarts that are polished.
+        annealing: at least so many steps; what they leave warm is cooled without training.
     """
 
     kicks: int = 40
@@ -56,6 +56,7 @@ class Effort:
     epochs: int = 60
     most_steps: int = 600
     survivors: int = 6
+    annealing: int = 80
 
     def scaled(self, effort: float) -> Effort:
         """Return the same with every count multiplied, at least one each."""
@@ -159,7 +160,7 @@ def gradient_candidates(
     is_classes = groups[0].rows.is_classification
     means = [[Hardening(group.codec, _problem(group, setting), is_classes) for group in groups] for setting in settings]
     copies = anneal_copies(
-        groups, trees, means, batch, steps=max(steps // 4, _LEAST_ANNEALING), seed=seed,
+        groups, trees, means, batch, steps=max(steps // 4, effort.annealing), seed=seed,
         checkpoint=checkpoint and checkpoint / "anneal", progress=told("annealing"),
     )  # fmt: skip
     return [
