@@ -18,7 +18,7 @@ from softwood.report._measure import measure
 from softwood.report._measured import on_rows
 from softwood.report._tree_view import tree_view
 
-_STYLES = ("page.css", "tree.css")
+_STYLES = ("tree.css", "page.css")  # what is for print stands last
 _SCRIPTS = ("predict.js", "rule.js", "tree.js", "form.js", "main.js")
 _LINKS = {
     "certificate": "Certificate", "tree": "Tree", "candidates": "Candidates", "rows": "On rows",

@@ -21,6 +21,7 @@
     showAnswer(at("answer"), model, row, drawing.tree);
     const path = row === null || !state.typed ? [] : walk(model, drawing.tree, row);
     drawing.mark(path);
+    if (path.length) drawing.reveal(path);
     showRule(at("rule"), model, drawing.stats, path, "The row that is typed in goes this way:");
   }
 
@@ -65,7 +66,10 @@
   }
   follow();
 
-  window.addEventListener("resize", () => drawing.fit());
+  window.addEventListener("resize", () => {
+    drawing.fit();
+    if (drawing.marked.length) drawing.reveal(drawing.marked);
+  });
   window.addEventListener("beforeprint", () => {
     for (const folded of document.querySelectorAll("details")) folded.open = true;
   });

@@ -11,6 +11,16 @@ function shape(parent, name, attributes, text) {
   return element;
 }
 
+/** SVG text, cut to what fits into a width. */
+function fitted(parent, attributes, text, width) {
+  const made = shape(parent, "text", attributes, text);
+  let most = [...text].length;
+  for (let wide = made.getComputedTextLength(); wide > width && most > 1; wide = made.getComputedTextLength()) {
+    most = Math.max(1, Math.min(most - 1, Math.floor((most * width) / wide)));
+    made.textContent = clip(text, most);
+  }
+}
+
 /** An HTML element. */
 function element(parent, name, attributes = {}, text) {
   const made = document.createElement(name);
@@ -95,12 +105,12 @@ class Drawing {
       shape(group, "rect", { class: `fill side${answer.side % 8}`, width: filled.toFixed(1), height: high, rx: 6 });
       shape(group, "rect", { class: `strip side${answer.side % 8}`, width: 5, height: high, rx: 2 });
       const counted = this.stats.weight[model.roots[this.tree]] > 0;
-      shape(group, "text", { x: 13, y: 20, class: "strong" }, clip(answer.text, counted ? 18 : 24));
-      const end = { x: wide - 8, y: 20, class: "count", "text-anchor": "end" };
-      if (counted) shape(group, "text", end, short(this.stats.weight[node]));
+      const weight = counted ? short(this.stats.weight[node]) : "";
+      fitted(group, { x: 13, y: 20, class: "strong" }, answer.text, wide - 30 - 7 * weight.length);
+      shape(group, "text", { x: wide - 8, y: 20, class: "count", "text-anchor": "end" }, weight);
     } else {
-      shape(group, "text", { x: 11, y: 18, class: "strong" }, clip(model.columns[model.feature[node]].name, 25));
-      shape(group, "text", { x: 11, y: 35 }, clip(testText(model, node), 27));
+      fitted(group, { x: 11, y: 18, class: "strong" }, model.columns[model.feature[node]].name, wide - 20);
+      fitted(group, { x: 11, y: 35 }, testText(model, node), wide - 20);
     }
     this.shapes.set(node, group);
   }
@@ -134,6 +144,7 @@ class Drawing {
   /** Mark a path; an empty one marks nothing. */
   mark(path) {
     const on = new Set(path);
+    this.marked = path;
     for (const [node, group] of this.shapes) group.classList.toggle("on", on.has(node));
     for (const [node, edge] of this.edges) edge.classList.toggle("on", on.has(node));
     this.svg.classList.toggle("marked", on.size > 0);
@@ -167,6 +178,22 @@ class Drawing {
     this.at = { x: 16 * scale, y: (16 + BOX.innerHigh / 2) * scale, scale };
     const below = scale * high - 680;
     if (below > 0) this.at.y = 340 - this.places.get(this.model.roots[this.tree]).y * scale;
+    this.place();
+  }
+
+  /** Bring nodes into view, with as little zooming out as that takes. */
+  reveal(nodes) {
+    const places = nodes.map((node) => this.places.get(node));
+    const left = Math.min(...places.map((place) => place.x)), right = Math.max(...places.map((place) => place.x));
+    const top = Math.min(...places.map((place) => place.y)), bottom = Math.max(...places.map((place) => place.y));
+    const { x, y, scale } = this.at;
+    const wide = this.svg.clientWidth, high = this.svg.clientHeight, edge = 30;
+    const inside = left * scale + x >= 0 && (right + BOX.inner) * scale + x <= wide
+      && (top - edge) * scale + y >= 0 && (bottom + edge) * scale + y <= high;
+    if (inside || !wide) return;
+    const fits = Math.min(wide / (right - left + BOX.inner + 2 * edge), high / (bottom - top + 2 * edge));
+    const now = Math.max(0.08, Math.min(scale, fits));
+    this.at = { x: wide / 2 - ((left + right + BOX.inner) / 2) * now, y: high / 2 - ((top + bottom) / 2) * now, scale: now };
     this.place();
   }
 
@@ -223,7 +250,8 @@ class Drawing {
   step(node) {
     if (node < 0) return;
     this.focusable(node);
-    this.shapes.get(node).focus();
+    this.reveal([node]);
+    this.shapes.get(node).focus({ preventScroll: true });
   }
 
   hover(node) {
