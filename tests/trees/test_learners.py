@@ -267,9 +267,8 @@ def test_class_weights_move_the_answer_towards_the_rare_class(learner):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(800, 3))
     y = np.where(x[:, 0] + rng.normal(size=800) > 1.8, "rare", "usual")
-    found = {
-        w: (learner(effort=0.05, class_weight=w).fit(x, y).predict(x) == "rare").mean() for w in (None, "balanced")
-    }
+    fits = {w: learner(effort=0.05, class_weight=w).fit(x, y) for w in (None, "balanced")}
+    found = {w: (fit.predict(x) == "rare").mean() for w, fit in fits.items()}
     assert found["balanced"] > found[None] + 0.1
     same = learner(effort=0.05, class_weight={"rare": 2.0, "usual": 2.0}).fit(x, y)
     assert same.artifact_ == fits[None].artifact_
