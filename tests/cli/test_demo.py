@@ -18,7 +18,9 @@ def test_the_demo_does_the_whole_job(softwood, tmp_path):
     assert found["passed"] is True
     assert [report["format"] for report in found["exports"]] == list(FORMATS)
     assert {report["user_rows"] for report in found["exports"]} == {569}
-    assert {report["verified"] for report in found["exports"]} == {True}
+    verified = {report["format"]: report["verified"] for report in found["exports"]}
+    assert all(verified[name] for name in ("json", "onnx", "python", "sql"))
+    assert not verified["sql-oracle"]  # nothing here runs Oracle, and the demo passes all the same
     assert all(Path(place).exists() for place in found["places"].values())
     assert found["score"]["scores"]["accuracy"]["value"] > 0.85
     assert found["certificate"]["n"] == found["fit"]["certificate"]["n"] == 114
@@ -28,7 +30,7 @@ def test_the_demo_can_run_again_and_says_where_everything_is(softwood, tmp_path)
     for _ in range(2):
         done = softwood("demo", "--out", tmp_path / "d", "--effort", "0.05", "--no-progress")
         assert (done.code, done.err) == (0, "")
-    assert done.out.count("$ softwood ") == 5
+    assert done.out.count("$ softwood ") == 6
     assert str(tmp_path / "d" / "exports" / "model.onnx") in done.out.split("Where everything is")[1]
 
 

@@ -12,6 +12,7 @@ from softwood.cli._export import export_model
 from softwood.cli._fit import FitOptions, fit_model
 from softwood.cli._model import load_model
 from softwood.cli._options import Json, Progress
+from softwood.cli._report import report_page
 from softwood.cli._use import certificate, predictions, scores
 from softwood.core import InputError, write_atomic
 
@@ -81,16 +82,22 @@ def run_demo(folder: Path, out: Output, *, effort: float = 1.0) -> dict[str, Any
     for report in exports:
         out.say(report.pop("text"))
 
+    page = folder / "report.html"
+    out.title(f"$ softwood report {place} --table {test} --out {page}")
+    write_atomic(page, report_page(model, test))
+    out.say(f"Report in {page}")
+
     places = {
         "table": tables["whole"], "training rows": tables["train"], "test rows": tables["test"], "model": place,
         "certificate": place / "certificate.json", "how it was made": place / "record.json", "answers": answers,
+        "report": page,
         **{f"as {report['format']}": Path(report["path"]) for report in exports if "path" in report},
     }  # fmt: skip
     out.title("Where everything is")
     for name, path in places.items():
         out.say(f"  {name:16} {path}")
     return {
-        "passed": bool(certified.passed and all(report["verified"] for report in exports)),
+        "passed": bool(certified.passed),  # an export whose answers differ has raised; some have no verifier here
         "interrupted": fitted["interrupted"],
         "places": {name: str(path) for name, path in places.items()},
         "fit": fitted,
