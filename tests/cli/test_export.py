@@ -13,6 +13,9 @@ import pytest
 from softwood.artifacts import FORMATS, ExportMismatchError, HardEnsemble, load_json
 from softwood.core import MissingExtraError
 
+# parsed, not run: there is no engine for these
+UNRUN = {"sql-tsql", "sql-oracle", "sql-snowflake", "sql-bigquery"}
+
 
 @pytest.mark.parametrize("to", list(FORMATS))
 def test_an_export_is_named_after_the_model_and_verified(softwood, model, tmp_path, monkeypatch, to):
@@ -22,9 +25,9 @@ def test_an_export_is_named_after_the_model_and_verified(softwood, model, tmp_pa
     assert done.code == 0
     assert report["path"] == f"model{FORMATS[to].suffix}"
     assert (tmp_path / report["path"]).exists()
-    assert report["verified"] is True
+    assert report["verified"] is (to not in UNRUN)
     assert report["user_rows"] == 240
-    assert report["rows"] > 240
+    assert report["rows"] > 240 or to in UNRUN
     assert report["fingerprint"] == HardEnsemble.load(model).fingerprint
 
 
@@ -58,7 +61,8 @@ def test_all_goes_to_a_folder(softwood, model, tmp_path):
     done = softwood("export", model, "--to", "all", "--out", tmp_path / "out")
     assert done.code == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"model{form.suffix}" for form in FORMATS.values()}
-    assert done.out.count("verified on") == len(FORMATS)
+    assert done.out.count("verified on") == len(FORMATS) - len(UNRUN)
+    assert done.out.count("UNVERIFIED (parsed as") == len(UNRUN)
     assert load_json(tmp_path / "out" / "model.json") == HardEnsemble.load(model)
 
 

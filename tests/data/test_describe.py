@@ -199,11 +199,17 @@ def test_leaks_are_judged_on_rows_with_a_target():
 
 # ------------------------------------------------------------------ a file and its frame agree
 def test_a_written_frame_is_described_like_the_frame(tmp_path):
-    table = pd.DataFrame({
-        "n": np.where(LETTERS == "a", np.nan, RNG.normal(size=N)), "k": RNG.integers(0, 9, N), "c": LETTERS,
-        "b": LETTERS == "b", "d": pd.Series(pd.date_range("2020-02-02", periods=N, freq="9h")),
-        "z": np.where(LETTERS == "c", "00501", "10001"), "id": np.arange(N),
-    })
+    table = pd.DataFrame(
+        {
+            "n": np.where(LETTERS == "a", np.nan, RNG.normal(size=N)),
+            "k": RNG.integers(0, 9, N),
+            "c": LETTERS,
+            "b": LETTERS == "b",
+            "d": pd.Series(pd.date_range("2020-02-02", periods=N, freq="9h")),
+            "z": np.where(LETTERS == "c", "00501", "10001"),
+            "id": np.arange(N),
+        }
+    )
     table.to_csv(tmp_path / "t.csv", index=False)
     read = read_table(tmp_path / "t.csv").frame
     result, again = describe(table), describe(read)

@@ -52,8 +52,16 @@ def zipped(content):
 
 @pytest.mark.parametrize(
     ("pack", "name"),
-    [(gzip.compress, "t.csv.gz"), (bz2.compress, "t.csv.bz2"), (lzma.compress, "t.tsv.xz"), (zipped, "t.zip"),
-     (gzip.compress, "t.csv"), (bytes, "t"), (bytes, "t.txt"), (bytes, "sales.2024")],
+    [
+        (gzip.compress, "t.csv.gz"),
+        (bz2.compress, "t.csv.bz2"),
+        (lzma.compress, "t.tsv.xz"),
+        (zipped, "t.zip"),
+        (gzip.compress, "t.csv"),
+        (bytes, "t"),
+        (bytes, "t.txt"),
+        (bytes, "sales.2024"),
+    ],
 )
 def test_packed_files(read, pack, name):
     same(read(pack(TEXT.encode()), name).frame, ROWS)
@@ -89,11 +97,12 @@ def test_a_given_encoding(read):
 
 
 def test_line_ends_quotes_and_blank_lines(read):
-    same(read('a,b\r\n"x, ""y""",1\r\n\r\n"two\r\nlines",2\r\n').frame,
-         {"a": ['x, "y"', "two\r\nlines"], "b": [1, 2]})
+    same(read('a,b\r\n"x, ""y""",1\r\n\r\n"two\r\nlines",2\r\n').frame, {"a": ['x, "y"', "two\r\nlines"], "b": [1, 2]})
     same(read("a,b\rx,1\ry,2").frame, {"a": ["x", "y"], "b": [1, 2]})
-    same(read('size,b\n5" pipe,1\n6" pipe,2\n7 pipe,3\n').frame,
-         {"size": ['5" pipe', '6" pipe', "7 pipe"], "b": [1, 2, 3]})
+    same(
+        read('size,b\n5" pipe,1\n6" pipe,2\n7 pipe,3\n').frame,
+        {"size": ['5" pipe', '6" pipe', "7 pipe"], "b": [1, 2, 3]},
+    )
 
 
 def test_a_long_file_is_counted_in_blocks(read):
@@ -111,9 +120,13 @@ def test_a_single_column(read):
 
 # ------------------------------------------------------------------ numbers
 def test_a_european_file_reads_like_the_original(read):
-    original = pd.DataFrame({
-        "größe": [0.1, 1234567.875, -3.0, None], "gruppe": ["für", "groß", "für", "ä"], "zahl": [1, 2, 3, 4],
-    })
+    original = pd.DataFrame(
+        {
+            "größe": [0.1, 1234567.875, -3.0, None],
+            "gruppe": ["für", "groß", "für", "ä"],
+            "zahl": [1, 2, 3, 4],
+        }
+    )
     text = original.to_csv(index=False, sep=";", decimal=",", na_rep="NA")
     table = read(text.encode("cp1252"))
     same(table.frame, original)
@@ -166,8 +179,16 @@ def test_what_was_detected_is_noted(read):
     cells = [*["1,200.5"] * 20, "abc"]
     table = read("zip;fee;odd;rate\n" + "".join(f"007;$ 1,200;{cell};5%\n" for cell in cells) + "008;?;1;6%\n")
     notes = " | ".join(table.notes)
-    for said in ("22 rows x 4 columns, semicolon", "utf-8", "leading zeros: zip", "missing: empty cells, ?",
-                 "fee: thousands separators, currency $", "rate: percent", "odd is kept as text", "'abc'"):
+    for said in (
+        "22 rows x 4 columns, semicolon",
+        "utf-8",
+        "leading zeros: zip",
+        "missing: empty cells, ?",
+        "fee: thousands separators, currency $",
+        "rate: percent",
+        "odd is kept as text",
+        "'abc'",
+    ):
         assert said in notes
 
 
@@ -197,10 +218,14 @@ def test_headers(read):
 @pytest.mark.parametrize("name", ["t.parquet", "t.feather"])
 def test_binary_tables(tmp_path, name):
     pytest.importorskip("pyarrow")
-    frame = pd.DataFrame({
-        "n": [1.5, None], "c": pd.Categorical(["lo", "hi"], ["lo", "hi"], ordered=True), "price": ["$1,200", "3"],
-        "when": pd.to_datetime(["2024-01-01", "2024-01-02"]),
-    })
+    frame = pd.DataFrame(
+        {
+            "n": [1.5, None],
+            "c": pd.Categorical(["lo", "hi"], ["lo", "hi"], ordered=True),
+            "price": ["$1,200", "3"],
+            "when": pd.to_datetime(["2024-01-01", "2024-01-02"]),
+        }
+    )
     getattr(frame, "to_" + name[2:])(tmp_path / name)
     table = read_table(tmp_path / name)
     assert_array_equal(table.frame["price"], [1200, 3])

@@ -13,17 +13,27 @@ from softwood.data import describe, read_table, read_target
 
 # table: target, task, number of classes, raw columns
 TABLES = {
-    "ames": ("Sale_Price", "regression", 0, 73), "attrition": ("Attrition", "classification", 2, 30),
-    "car_prices": ("Price", "regression", 0, 17), "cells": ("class", "classification", 2, 57),
+    "ames": ("Sale_Price", "regression", 0, 73),
+    "attrition": ("Attrition", "classification", 2, 30),
+    "car_prices": ("Price", "regression", 0, 17),
+    "cells": ("class", "classification", 2, 57),
     "concrete": ("compressive_strength", "regression", 0, 8),
-    "credit_data": ("Status", "classification", 2, 13), "diamonds": ("price", "regression", 0, 9),
-    "dna": ("Class", "classification", 3, 180), "gssvocab": ("vocab", "regression", 0, 7),
-    "housevotes84": ("Class", "classification", 2, 16), "hpc_data": ("class", "classification", 4, 7),
-    "lending_club": ("Class", "classification", 2, 22), "letterrecognition": ("lettr", "classification", 26, 16),
-    "mlc_churn": ("churn", "classification", 2, 19), "sacramento": ("price", "regression", 0, 8),
-    "satellite": ("classes", "classification", 6, 36), "shuttle": ("Class", "classification", 7, 9),
-    "soybean": ("Class", "classification", 19, 35), "stackoverflow": ("Remote", "classification", 2, 20),
-    "titanicsurvival": ("survived", "classification", 2, 3), "vowel": ("Class", "classification", 11, 10),
+    "credit_data": ("Status", "classification", 2, 13),
+    "diamonds": ("price", "regression", 0, 9),
+    "dna": ("Class", "classification", 3, 180),
+    "gssvocab": ("vocab", "regression", 0, 7),
+    "housevotes84": ("Class", "classification", 2, 16),
+    "hpc_data": ("class", "classification", 4, 7),
+    "lending_club": ("Class", "classification", 2, 22),
+    "letterrecognition": ("lettr", "classification", 26, 16),
+    "mlc_churn": ("churn", "classification", 2, 19),
+    "sacramento": ("price", "regression", 0, 8),
+    "satellite": ("classes", "classification", 6, 36),
+    "shuttle": ("Class", "classification", 7, 9),
+    "soybean": ("Class", "classification", 19, 35),
+    "stackoverflow": ("Remote", "classification", 2, 20),
+    "titanicsurvival": ("survived", "classification", 2, 3),
+    "vowel": ("Class", "classification", 11, 10),
     "wa_churn": ("churn", "classification", 2, 19),
 }
 HERE = Path(__file__).resolve().parents[2]
@@ -55,8 +65,12 @@ def test_real_tables(name):
 
 @pytest.mark.parametrize(
     ("load", "task", "classes"),
-    [(load_iris, "classification", 3), (load_wine, "classification", 3),
-     (load_breast_cancer, "classification", 2), (load_diabetes, "regression", 0)],
+    [
+        (load_iris, "classification", 3),
+        (load_wine, "classification", 3),
+        (load_breast_cancer, "classification", 2),
+        (load_diabetes, "regression", 0),
+    ],
 )
 def test_tables_of_scikit_learn(tmp_path, load, task, classes):
     data = load(as_frame=True)
@@ -75,15 +89,19 @@ def test_a_messy_table(tmp_path):
         lines.append(
             f"{row + 1};{'k.A.' if row % 50 == 7 else row % 17};€ {shown if row % 9 else '-'};"
             f"{grade[row] if row % 11 else 'NA'};{'ja' if row % 2 else 'nein'};{1 + row % 28:02d}.03.2024;"
-            f"\"Ein längerer Satz, Nummer {row}; mit Zeichen\";;{'gut' if amount[row] > 3000 else 'schlecht'}"
+            f'"Ein längerer Satz, Nummer {row}; mit Zeichen";;{"gut" if amount[row] > 3000 else "schlecht"}'
         )
     (tmp_path / "t.txt").write_bytes("\r\n".join(lines).replace("€ -", "-").encode("cp1252"))
     table = read_table(tmp_path / "t.txt")
     described = describe(table.frame, "Ziel")
     assert (table.delimiter, table.encoding, table.decimal) == (";", "cp1252", ",")
     assert [(column.name, column.kind) for column in described.columns] == [
-        ("Größe", "category"), ("Betrag", "number"), ("Stufe", "category"), ("bezahlt", "category"),
-        ("Datum.day", "number"), ("Datum.weekday", "number"),
+        ("Größe", "category"),
+        ("Betrag", "number"),
+        ("Stufe", "category"),
+        ("bezahlt", "category"),
+        ("Datum.day", "number"),
+        ("Datum.weekday", "number"),
     ]
     assert [name for name, _ in described.dropped] == ["Nr", "Bemerkung", "leer"]
     assert dict(described.leaks) == {"Betrag": "alone predicts the target in every row"}

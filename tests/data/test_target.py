@@ -78,11 +78,20 @@ def test_notes():
 def test_every_make_of_column():
     polars, arrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
     values = ["b", "a", None]
-    for made in (values, np.array(values, dtype=object), np.array([["b"], ["a"], [None]], dtype=object),
-                 polars.Series("y", values), arrow.chunked_array([values]), pd.Series(values, index=[5, 5, 9])):
+    for made in (
+        values,
+        np.array(values, dtype=object),
+        np.array([["b"], ["a"], [None]], dtype=object),
+        polars.Series("y", values),
+        arrow.chunked_array([values]),
+        pd.Series(values, index=[5, 5, 9]),
+    ):
         target = read_target(made)
         assert (target.classes, target.values.tolist(), target.rows.tolist()) == (
-            ("a", "b"), [1, 0], [True, True, False])
+            ("a", "b"),
+            [1, 0],
+            [True, True, False],
+        )
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,16 @@ class Column:
         fits = bool(self.levels) if self.kind == "category" else not self.levels
         if not fits or not all(isinstance(level, str) for level in self.levels):
             raise InputError(
-                f"the levels of column {self.name!r} are not usable", got=repr(self.levels),
-                allowed="at least one text for a category, none otherwise", fix="pass levels=('a', 'b')",
+                f"the levels of column {self.name!r} are not usable",
+                got=repr(self.levels),
+                allowed="at least one text for a category, none otherwise",
+                fix="pass levels=('a', 'b')",
             )
         if len(set(self.levels)) < len(self.levels):
             raise InputError(
-                f"column {self.name!r} repeats a level", got=repr(self.levels), allowed="each level once",
+                f"column {self.name!r} repeats a level",
+                got=repr(self.levels),
+                allowed="each level once",
                 fix="drop the repeated ones",
             )
 

@@ -29,7 +29,7 @@ _DTYPES = {
 
 @capability(
     "artefact",
-    exports=("c", "json", "onnx", "python"),
+    exports=("c", "json", "lightgbm", "onnx", "python", "sklearn", "sql"),
     cost="predict: O(n T (depth + K)) time, O(n K) memory",
     example=lambda: HardEnsemble.single_leaf((Column("x", "number"),), np.array([0.5]), outputs=("y",)),
 )

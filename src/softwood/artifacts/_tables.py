@@ -74,7 +74,9 @@ def _frame_of(table: Mapping[str, Any]) -> pd.DataFrame:
         return pd.DataFrame(dict(table))
     except ValueError as error:
         raise InputError(
-            "the dict is no table", got=str(error), allowed="a list of n values for each column",
+            "the dict is no table",
+            got=str(error),
+            allowed="a list of n values for each column",
             fix="give all columns the same length; a single row is {'a': [1], 'b': [2]}",
         ) from None
 
@@ -89,14 +91,17 @@ def _by_position(table: Any, names: list[str]) -> tuple[Sequence[Any], Callable[
         values = np.asarray(table)
     if values.ndim != 2:
         raise InputError(
-            "this is no table", got=f"{type(table).__name__} of shape {values.shape}",
+            "this is no table",
+            got=f"{type(table).__name__} of shape {values.shape}",
             allowed="a data frame, an Arrow table, a dict of columns, or a 2-D array or list of equally long rows",
             fix="wrap a single row as [row]; turn a sparse matrix into an array with .toarray()",
         )
     if values.shape[1] != len(names):
         raise InputError(
-            "the table has the wrong number of columns", got=f"{values.shape[1]} columns",
-            allowed=f"{len(names)}: {', '.join(names)}", fix="pass a data frame, whose columns are found by name",
+            "the table has the wrong number of columns",
+            got=f"{values.shape[1]} columns",
+            allowed=f"{len(names)}: {', '.join(names)}",
+            fix="pass a data frame, whose columns are found by name",
         )
     positions = {name: position for position, name in enumerate(names)}
     return names, lambda name: pd.Series(values[:, positions[name]], name=name)
@@ -148,7 +153,8 @@ def _part_of_date(name: str, get: Callable[[str], pd.Series]) -> pd.Series:
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(
-            f"column {source!r} holds what is no date", got=f"{texts[row]!r} in row {row} (rows count from 0)",
+            f"column {source!r} holds what is no date",
+            got=f"{texts[row]!r} in row {row} (rows count from 0)",
             allowed="2024-03-05, 2024/03/05 or 05.03.2024, with or without a time; or a missing value",
             fix="write the dates as year-month-day",
         )

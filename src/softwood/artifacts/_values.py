@@ -96,8 +96,10 @@ def distinct_values(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 def _containers(values: pd.Series) -> InputError:
     first = next((value for value in values if isinstance(value, _CONTAINERS)), values.dtype)
     return InputError(
-        f"column {values.name!r} holds lists or other containers", got=repr(first),
-        allowed="numbers, text, booleans, dates", fix="spread it into plain columns, or leave it out",
+        f"column {values.name!r} holds lists or other containers",
+        got=repr(first),
+        allowed="numbers, text, booleans, dates",
+        fix="spread it into plain columns, or leave it out",
     )
 
 

@@ -10,7 +10,7 @@ import typer
 from softwood.cli._console import Output
 from softwood.cli._model import Model, load_model, read_like_training
 from softwood.cli._options import TABLE_HELP, Json, ModelPath
-from softwood.core import InputError, SoftwoodError, check_choice
+from softwood.core import InputError, SoftwoodError, UnsupportedError, check_choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,8 @@ def export_model(model: Model, to: str, place: Path | None = None, *, check: str
         check: a table to compare on, beside rows on every threshold; path, ``"-"`` or None.
 
     Returns:
-        JSON content for each format: its ``ExportReport``, or with ``"all"`` the ``error`` of one that failed.
+        JSON content for each format: its ``ExportReport``, or with ``"all"`` the ``error`` of one that failed,
+        and why a format that cannot hold the model is ``left_out``.
 
     Raises:
         InputError: an unknown format, a place that cannot be written to, or a table that does not fit.
@@ -45,6 +46,10 @@ def export_model(model: Model, to: str, place: Path | None = None, *, check: str
     for name, form in FORMATS.items():
         try:
             found.append(_export_one(model, name, _free(folder / (model.name + form.suffix), "--out FOLDER"), rows))
+        except UnsupportedError as error:  # the format cannot hold this model: that is no fault of either
+            found.append(
+                {"format": name, "verified": False, "left_out": str(error), "text": f"{name}: left out, {error}"}
+            )
         except SoftwoodError as error:
             found.append({"format": name, "verified": False, "error": str(error), "text": f"{name}: FAILED, {error}"})
     return found

@@ -16,14 +16,28 @@ from pathlib import Path
 from softwood.core import InputError, MissingExtraError, require
 
 TABLE_SUFFIXES = (
-    ".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".psv", ".parquet", ".pq", ".feather", ".arrow", ".ipc",
+    ".csv",
+    ".tsv",
+    ".tab",
+    ".txt",
+    ".dat",
+    ".data",
+    ".psv",
+    ".parquet",
+    ".pq",
+    ".feather",
+    ".arrow",
+    ".ipc",
 )
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip", ".zst")
 ALLOWED = "CSV, TSV, Parquet or Feather, plain or packed (.gz .bz2 .xz .zip .zst), or - for standard input"
 
 _MARKS = (  # longest first: the mark of UTF-32 begins like that of UTF-16
-    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CONTROL = bytes(set(range(32)) - {9, 10, 12, 13, 26}) + b"\x7f"
 _MOST_CONTROL = 0.001  # share of control characters above which bytes are no text
@@ -57,7 +71,9 @@ def read_bytes(source: str | Path) -> bytes:
         if isinstance(error, (InputError, MissingExtraError)):
             raise
         raise InputError(
-            "the file is damaged: it cannot be unpacked", got=f"{name} ({error})", allowed=ALLOWED,
+            "the file is damaged: it cannot be unpacked",
+            got=f"{name} ({error})",
+            allowed=ALLOWED,
             fix="copy or download it again, or unpack it yourself",
         ) from None
     if not content.strip():
@@ -97,7 +113,8 @@ def to_utf8(content: bytes, name: str, encoding: str | None = None) -> tuple[byt
         text = content.decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
         raise InputError(
-            f"the file is not in the encoding {encoding!r}", got=f"{name} ({error})",
+            f"the file is not in the encoding {encoding!r}",
+            got=f"{name} ({error})",
             allowed="utf-8, utf-16, cp1252, latin-1 or another that Python knows",
             fix="leave encoding out, so that it is detected",
         ) from None
@@ -134,7 +151,9 @@ def _read_file(path: Path) -> bytes:
         raise InputError("there is no such file", got=str(path), allowed=ALLOWED, fix=fix)
     if kind and kind not in TABLE_SUFFIXES and not kind[1:].isdigit():
         raise InputError(
-            f"files of kind {kind!r} are not read", got=str(path), allowed=ALLOWED,
+            f"files of kind {kind!r} are not read",
+            got=str(path),
+            allowed=ALLOWED,
             fix="convert it to CSV or Parquet; if it is text with delimiters, rename it to .csv",
         )
     try:
@@ -165,7 +184,9 @@ def _unpack_zip(packed: bytes, name: str) -> bytes:
         if len(members) != 1:
             held = ", ".join(info.filename for info in members[:5]) or "nothing"
             raise InputError(
-                "the archive has to hold one table", got=f"{name} with {held}", allowed="one file",
+                "the archive has to hold one table",
+                got=f"{name} with {held}",
+                allowed="one file",
                 fix="unpack it and name the table; if it is a workbook, save the sheet as CSV",
             )
         return archive.read(members[0])

@@ -15,9 +15,9 @@ _PLAIN = r"\d+(?:[eE][+-]?\d+)?"
 # how a number may be written where the decimal sign is a dot, and where it is a comma
 _WRITTEN = {
     ".": rf"{_PLAIN}|\d*\.\d+(?:[eE][+-]?\d+)?|\d+\.|\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?"
-         rf"|\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:\.\d+)?",
+    rf"|\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:\.\d+)?",
     ",": rf"{_PLAIN}|\d*,\d+(?:[eE][+-]?\d+)?|\d+,|\d{{1,3}}(?:\.\d{{3}})+(?:,\d+)?"
-         rf"|\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:,\d+)?",
+    rf"|\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:,\d+)?",
 }
 _CODE = r"[+-]?0\d+"  # "00501" is a code, not a number
 _MOSTLY = 0.9  # share of number-like cells from which a text column's other cells are reported

@@ -19,8 +19,10 @@ DELIMITERS = (",", ";", "\t", "|")
 DELIMITER_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE = 1 << 18  # bytes from which the delimiter is told
 _BLOCK = 1 << 22  # bytes looked at together when fields are counted
-_NA_VALUES = sorted({form(text) for text in ALWAYS_MISSING for form in (str, str.upper, str.title, str.capitalize)}
-                    | {"NaN", "Nan", "N/a"})
+_NA_VALUES = sorted(
+    {form(text) for text in ALWAYS_MISSING for form in (str, str.upper, str.title, str.capitalize)}
+    | {"NaN", "Nan", "N/a"}
+)
 
 
 # "0.1" has to be the number that Python, SQL and C read; pandas 3.1 does that, and warns when it is asked to
@@ -96,7 +98,9 @@ def parse(
         frame = frame.iloc[:, :-1]
     if len(frame) == 0:
         raise InputError(
-            "the table has no rows", got=f"{name} with only a header", allowed="at least one row",
+            "the table has no rows",
+            got=f"{name} with only a header",
+            allowed="at least one row",
             fix="check what wrote the file",
         )
     kept = _zero_padded(content, name, delimiter, read_names, frame)
@@ -113,13 +117,25 @@ def _read(
     text_columns = set(as_text) & set(names)
     try:
         return pd.read_csv(
-            io.BytesIO(content), sep=delimiter, names=names, header=0, index_col=False, usecols=only,
-            dtype=dict.fromkeys(text_columns, str), na_values=_NA_VALUES, keep_default_na=False,
-            skipinitialspace=True, low_memory=False, encoding="utf-8", **_EXACT,
+            io.BytesIO(content),
+            sep=delimiter,
+            names=names,
+            header=0,
+            index_col=False,
+            usecols=only,
+            dtype=dict.fromkeys(text_columns, str),
+            na_values=_NA_VALUES,
+            keep_default_na=False,
+            skipinitialspace=True,
+            low_memory=False,
+            encoding="utf-8",
+            **_EXACT,
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as error:
         raise InputError(
-            "the text is no table", got=f"{name} ({str(error).strip()})", allowed="rows of equally many fields",
+            "the text is no table",
+            got=f"{name} ({str(error).strip()})",
+            allowed="rows of equally many fields",
             fix="look for a quotation mark that is never closed",
         ) from None
 
@@ -136,7 +152,9 @@ def _header(content: bytes, name: str, delimiter: str) -> tuple[list[str], list[
     repeated = [cell for cell, count in Counter(names).items() if count > 1]
     if repeated:
         raise InputError(
-            "column names are repeated", got=f"{', '.join(repeated[:10])} in {name}", allowed="each column name once",
+            "column names are repeated",
+            got=f"{', '.join(repeated[:10])} in {name}",
+            allowed="each column name once",
             fix="rename or drop the repeated columns",
         )
     if len(names) > 1 and all(re.fullmatch(r"-?\d+\.\d+", cell) for cell in names):
@@ -182,7 +200,9 @@ def _check_lengths(content: bytes, name: str, delimiter: str, width: int) -> str
         rows = [(reader.line_num, len(row), not row[-1].strip()) for row in reader if row][1:]
     except csv.Error as error:
         raise InputError(
-            "the text is no table", got=f"{name} ({error})", allowed="rows of equally many fields",
+            "the text is no table",
+            got=f"{name} ({error})",
+            allowed="rows of equally many fields",
             fix="look for a quotation mark that is never closed",
         ) from None
     if rows and all(length == width + 1 for _, length, _ in rows):

@@ -89,8 +89,10 @@ def describe(frame: Any, target: str | Target | None = None, *, leave_out: Colle
     dropped += [(name, finding.reason) for name, finding in findings.items() if finding.reason]
     if not columns:
         raise InputError(
-            "no column can be used", got="; ".join(f"{name}: {reason}" for name, reason in dropped[:5]) or "none",
-            allowed="at least one number, boolean, category or date", fix="check the table, and how it was read",
+            "no column can be used",
+            got="; ".join(f"{name}: {reason}" for name, reason in dropped[:5]) or "none",
+            allowed="at least one number, boolean, category or date",
+            fix="check the table, and how it was read",
         )
     counts = Counter(column.kind for column in columns)
     notes = [", ".join(f"{count} {kind}" for kind, count in counts.items()) + f"; {len(dropped)} left out"]
@@ -104,7 +106,9 @@ def _check_present(name: str, table: pd.DataFrame) -> None:
         return
     near = difflib.get_close_matches(name, list(table.columns), n=1)
     raise InputError(
-        "the table has no such column", got=repr(name), allowed=", ".join(map(str, table.columns[:30])),
+        "the table has no such column",
+        got=repr(name),
+        allowed=", ".join(map(str, table.columns[:30])),
         fix=f"did you mean {near[0]!r}?" if near else "choose one of its columns",
     )
 

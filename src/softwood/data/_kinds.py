@@ -94,8 +94,9 @@ def _of_numbers(name: str, values: pd.Series, distinct: np.ndarray, missing: boo
         if numbers.min() in (0, 1) and numbers.max() - numbers.min() == len(numbers) - 1:
             return Finding(reason="identifier: a row counter", identifier=numbers)
         if _ID_NAME.search(name) or _ID_CAMEL.search(name):
-            return Finding(reason="identifier: every row has its own whole number, and so it is named",
-                           identifier=numbers)
+            return Finding(
+                reason="identifier: every row has its own whole number, and so it is named", identifier=numbers
+            )
     return Finding((Column(name, "number"),))
 
 

@@ -102,11 +102,15 @@ def read_table(
 
 
 def _read_text(
-    content: bytes, name: str, delimiter: str | None, encoding: str | None, decimal: str | None,
+    content: bytes,
+    name: str,
+    delimiter: str | None,
+    encoding: str | None,
+    decimal: str | None,
     columns: Sequence[Column],
 ) -> Table:
     content, encoding = to_utf8(content, name, encoding)
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in "\"\r\n" or not delimiter.isascii()):
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii()):
         raise InputError("delimiter is not usable", got=repr(delimiter), allowed="one character", fix="leave it out")
     delimiter = delimiter or find_delimiter(content)
     as_text = {column.name for column in columns if column.kind == "category"}
@@ -135,7 +139,8 @@ def _clean(
     sign = decimal or ("," if votes[","] > votes["."] else ".")
     notes = [
         f"{column} is kept as text: nearly all cells are numbers, but not {read.stranger!r}"
-        for column, read in found.items() if read is not None and read.stranger is not None
+        for column, read in found.items()
+        if read is not None and read.stranger is not None
     ]
     columns = {}
     for column in frame.columns:
@@ -176,7 +181,9 @@ def _read_binary(content: bytes, name: str) -> tuple[pd.DataFrame, list[str]]:
         table = reader.read_table(arrow.BufferReader(content))
     except (arrow.ArrowException, OSError, ValueError) as error:
         raise InputError(
-            f"the {kind} file is damaged", got=f"{name} ({str(error).splitlines()[0]})", allowed=ALLOWED,
+            f"the {kind} file is damaged",
+            got=f"{name} ({str(error).splitlines()[0]})",
+            allowed=ALLOWED,
             fix="copy or download it again",
         ) from None
     _check_names(table.schema.names, name)
@@ -207,7 +214,9 @@ def _check_names(names: Sequence[str], name: str) -> None:
     repeated = [str(column) for column, count in Counter(names).items() if count > 1]
     if repeated:
         raise InputError(
-            "column names are repeated", got=f"{', '.join(repeated[:10])} in {name}", allowed="each column name once",
+            "column names are repeated",
+            got=f"{', '.join(repeated[:10])} in {name}",
+            allowed="each column name once",
             fix="rename or drop the repeated columns",
         )
 
@@ -217,7 +226,8 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if frame.shape[1] == 0 or len(frame) == 0:
         raise InputError(
             "the table has no rows" if frame.shape[1] else "the table has no columns",
-            got=f"{name} of shape {frame.shape}", allowed="at least one row and one column",
+            got=f"{name} of shape {frame.shape}",
+            allowed="at least one row and one column",
             fix="check what made it",
         )
     return frame

@@ -71,16 +71,22 @@ def read_target(series: Any, task: str | None = None) -> Target:
     known = ~_missing(values)
     if not known.any():
         raise InputError(
-            f"{name} is missing in every row" if len(values) else f"{name} has no rows", got=f"{len(values)} rows",
-            allowed="at least two rows with a known target", fix="choose another column",
+            f"{name} is missing in every row" if len(values) else f"{name} has no rows",
+            got=f"{len(values)} rows",
+            allowed="at least two rows with a known target",
+            fix="choose another column",
         )
     notes = []
     if not known.all():
         notes.append(f"{int((~known).sum())} of {len(known)} rows are left out: their target is missing")
     present = values[known].reset_index(drop=True)
     if pd.api.types.is_datetime64_any_dtype(present.dtype):
-        raise InputError(f"{name} holds dates", got=str(present.iloc[0]), allowed="classes or numbers",
-                         fix="predict a number, such as the days since a fixed date")
+        raise InputError(
+            f"{name} holds dates",
+            got=str(present.iloc[0]),
+            allowed="classes or numbers",
+            fix="predict a number, such as the days since a fixed date",
+        )
     found = _kind(present)
     kind = task or found
     if kind == "regression":
@@ -101,8 +107,9 @@ def _as_series(series: Any) -> pd.Series:
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
-        raise InputError("the target has to be one column", got=f"shape {values.shape}", allowed="shape (n,)",
-                         fix="pass one column")
+        raise InputError(
+            "the target has to be one column", got=f"shape {values.shape}", allowed="shape (n,)", fix="pass one column"
+        )
     return pd.Series(values, name=str(getattr(series, "name", "target"))).infer_objects()
 
 
@@ -149,18 +156,24 @@ def _regression(present: pd.Series, name: str, rows: np.ndarray, notes: list[str
         rows[rows] = kept
         values = values[kept]
     if len(np.unique(values)) < 2:
-        raise InputError(f"{name} never varies", got=f"{len(values)} rows of one value", allowed="at least two values",
-                         fix="choose another column")
+        raise InputError(
+            f"{name} never varies",
+            got=f"{len(values)} rows of one value",
+            allowed="at least two values",
+            fix="choose another column",
+        )
     return Target("regression", values, (), rows, tuple(notes))
 
 
-def _classification(
-    present: pd.Series, name: str, rows: np.ndarray, notes: list[str], *, continuous: bool
-) -> Target:
+def _classification(present: pd.Series, name: str, rows: np.ndarray, notes: list[str], *, continuous: bool) -> Target:
     numeric = pd.api.types.is_numeric_dtype(present.dtype)
     if continuous and numeric and not (present == present.round()).all():
-        raise InputError(f"{name} holds continuous numbers, which are no classes", got=f"{present.iloc[0]!r}, ...",
-                         allowed="text, booleans or whole numbers", fix="pass task='regression'")
+        raise InputError(
+            f"{name} holds continuous numbers, which are no classes",
+            got=f"{present.iloc[0]!r}, ...",
+            allowed="text, booleans or whole numbers",
+            fix="pass task='regression'",
+        )
     if isinstance(present.dtype, pd.CategoricalDtype):
         present = present.cat.remove_unused_categories()
         labels = list(present.cat.categories)
@@ -168,12 +181,19 @@ def _classification(
     else:
         codes, labels = _sorted_classes(present)
     if len(labels) < 2:
-        raise InputError(f"{name} has one class only", got=repr(labels[0]), allowed="at least two classes",
-                         fix="add rows of another class, or choose another column")
+        raise InputError(
+            f"{name} has one class only",
+            got=repr(labels[0]),
+            allowed="at least two classes",
+            fix="add rows of another class, or choose another column",
+        )
     if len(labels) > MOST_CLASSES and 2 * len(labels) > len(present):
-        raise InputError(f"{name} has nearly as many classes as rows",
-                         got=f"{len(labels)} classes, {len(present)} rows",
-                         allowed="two rows a class on average", fix="choose another column; this looks like text")
+        raise InputError(
+            f"{name} has nearly as many classes as rows",
+            got=f"{len(labels)} classes, {len(present)} rows",
+            allowed="two rows a class on average",
+            fix="choose another column; this looks like text",
+        )
     counts = np.bincount(codes, minlength=len(labels))
     single = [str(label) for label, count in zip(labels, counts, strict=True) if count == 1]
     if single:

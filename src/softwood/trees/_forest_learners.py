@@ -68,7 +68,7 @@ class ForestLearner(TableLearner):
 @capability(
     "learner",
     hardens_to="HardEnsemble",
-    exports=("json", "onnx", "python", "c", "sql"),
+    exports=("c", "json", "lightgbm", "onnx", "python", "sklearn", "sql"),
     cost="fit: O(settings folds T n F) time, O(folds n F) memory; predict: O(n T depth)",
     example=lambda: ForestClassifier(budget=24, max_depth=2, effort=0.1),
 )
@@ -191,7 +191,7 @@ class ForestClassifier(ClassifierMixin, ForestLearner):
 @capability(
     "learner",
     hardens_to="HardEnsemble",
-    exports=("json", "onnx", "python", "c", "sql"),
+    exports=("c", "json", "lightgbm", "onnx", "python", "sklearn", "sql"),
     cost="fit: O(settings folds T n F) time, O(folds n F) memory; predict: O(n T depth)",
     example=lambda: ForestRegressor(budget=24, max_depth=2, effort=0.1),
 )

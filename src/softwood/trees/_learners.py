@@ -76,7 +76,7 @@ class TreeLearner(TableLearner):
     "learner",
     papers=("gradtree",),
     hardens_to="HardEnsemble",
-    exports=("json", "onnx", "python", "c", "sql"),
+    exports=("c", "json", "lightgbm", "onnx", "python", "sklearn", "sql"),
     cost="fit: O(effort folds D n F) time, O(folds n F) memory; predict: O(n D)",
     example=lambda: TreeClassifier(max_depth=2, effort=0.1),
 )
@@ -210,7 +210,7 @@ class TreeClassifier(ClassifierMixin, TreeLearner):
     "learner",
     papers=("gradtree",),
     hardens_to="HardEnsemble",
-    exports=("json", "onnx", "python", "c", "sql"),
+    exports=("c", "json", "lightgbm", "onnx", "python", "sklearn", "sql"),
     cost="fit: O(effort folds D n F) time, O(folds n F) memory; predict: O(n D)",
     example=lambda: TreeRegressor(max_depth=2, effort=0.1),
 )
