@@ -92,8 +92,9 @@ def test_infinity_is_refused_in_a_plain_array_too():
 def test_booleans():
     assert_array_equal(one(FLAG, [True, False, None]), [1, 0, NAN])
     assert_array_equal(one(FLAG, [1, 0.0, NAN]), [1, 0, NAN])
-    assert_array_equal(one(FLAG, ["true", "False", "YES", "no", "t", "F", "y", "N", "1", "0", ""]),
-                       [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, NAN])
+    assert_array_equal(
+        one(FLAG, ["true", "False", "YES", "no", "t", "F", "y", "N", "1", "0", ""]), [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, NAN]
+    )
     for bad in ("maybe", 2, "2", -1.5):
         with pytest.raises(InputError, match=r"'b' holds what is no boolean.*row 1"):
             one(FLAG, [True, bad])
@@ -118,7 +119,10 @@ def test_canonical_text_of_numbers():
 
 # ------------------------------------------------------------------ against a naive reference, row by row
 CELLS = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 1.0, NAN]),
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([0.5, 1.0, NAN]),
     st.sampled_from(["red", "1", "True", "yes", "2.5", "", "NA", "?", "zz", " red"]),
 )
 
@@ -238,8 +242,19 @@ def test_model_columns_have_to_be_distinct():
 
 # ------------------------------------------------------------------ dates
 def test_date_texts():
-    texts = pd.Series(["2024-03-05", "2024/3/5 14:30", "05.03.2024", "2024-03-05T23:59:59.5+02:00", "05/03/2024",
-                       "2024-02-30", "2024-03/05", "2024-03-05 25:00", "x"])
+    texts = pd.Series(
+        [
+            "2024-03-05",
+            "2024/3/5 14:30",
+            "05.03.2024",
+            "2024-03-05T23:59:59.5+02:00",
+            "05/03/2024",
+            "2024-02-30",
+            "2024-03/05",
+            "2024-03-05 25:00",
+            "x",
+        ]
+    )
     parts = split_dates(texts).to_numpy()
     assert_array_equal(parts[:4], [[2024, 3, 5, 1, hour] for hour in (0, 14, 0, 23)])
     assert np.isnan(parts[4:]).all()
