@@ -175,6 +175,13 @@ def test_a_few_rows_are_certified_as_what_they_are(softwood, tmp_path):
     assert "the 40 training rows, so it is optimistic" in done.out
 
 
+def test_a_column_of_lists_is_left_out(softwood, shop, tmp_path):
+    shop.assign(tags=[["a", "b"]] * len(shop)).to_parquet(tmp_path / "shop.parquet")
+    done = softwood("fit", tmp_path / "shop.parquet", "--target", "returned", "--out", tmp_path / "m", *QUICK)
+    assert done.code == 0, done.err
+    assert "left out: tags: holds lists or other containers" in done.out
+
+
 # ---------------------------------------------------------------- what is refused
 
 

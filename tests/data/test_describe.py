@@ -216,3 +216,15 @@ def test_a_written_frame_is_described_like_the_frame(tmp_path):
     assert result.columns == again.columns
     assert result.dropped == again.dropped
     np.testing.assert_array_equal(encode_table(result.columns, read), encode_table(result.columns, table))
+
+
+def test_the_search_for_leaks_reads_the_table_once(monkeypatch):
+    calls = []
+
+    def counting(columns, table):
+        calls.append(len(columns))
+        return encode_table(columns, table)
+
+    monkeypatch.setattr("softwood.data._describe.encode_table", counting)
+    describe({**{f"c{i}": RNG.normal(size=30) for i in range(5)}, "y": ["a", "b"] * 15}, "y")
+    assert calls == [5]  # each call looks at all names: one for each column would be quadratic

@@ -116,7 +116,8 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
     data = prepare(options)
     say_table(out, options, data)
     learner = _learner(options, data)
-    settings = settings_of(data.table.frame, {**asdict(options), "out": None})
+    used = data.frame.assign(**{options.target: data.y})  # what is left out may hold lists, which have no hash
+    settings = settings_of(used, {**asdict(options), "out": None})
     place = options.out.with_name(f"{options.out.resolve().name}.checkpoint")
     with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out) as pressed, out.stages() as report:
         learner.set_params(progress=report, **({"checkpoint": folder} if options.shape == "tree" else {}))

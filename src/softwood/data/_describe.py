@@ -124,8 +124,7 @@ def _find_leaks(
 ) -> tuple[tuple[str, str], ...]:
     rows = target.rows if len(target.rows) else np.ones(len(table), dtype=bool)
     leaks = []
-    for column in columns:
-        values = encode_table([column], table)[rows, 0]
+    for column, values in zip(columns, encode_table(columns, table)[rows].T, strict=True):
         reason = find_leak(values, target, ordered=column.kind != "category")
         if reason:
             leaks.append((column.name, reason))

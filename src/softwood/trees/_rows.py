@@ -174,7 +174,9 @@ def held_out(rows: Rows, share: float, most: int, seed: np.random.Generator) -> 
 
 def scaled(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return values ``[n, K]`` with weighted mean 0 and variance 1, and that mean and deviation ``[K]``."""
-    mean = np.average(values, axis=0, weights=weight)
-    deviation = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight))
+    size = np.abs(values[weight > 0]).max(axis=0)
+    size = np.exp2(np.floor(np.log2(np.where(size > 0, size, 1.0))))  # a power of two: exact, and no square overflows
+    mean = size * np.average(values / size, axis=0, weights=weight)
+    deviation = size * np.sqrt(np.average(((values - mean) / size) ** 2, axis=0, weights=weight))
     deviation = np.where(deviation > 0, deviation, 1.0)
     return (values - mean) / deviation, mean, deviation
