@@ -46,8 +46,10 @@ def test_scikit_learns_checks(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_checks([TreeClassifier(), TreeRegressor()], expected_failed_checks=lambda _: EXPECTED)
-def test_scikit_learns_checks_at_the_default_effort(estimator, check):
+@parametrize_with_checks(
+    [TreeClassifier(effort=0.2), TreeRegressor(effort=0.2)], expected_failed_checks=lambda _: EXPECTED
+)
+def test_scikit_learns_checks_at_more_effort_and_the_default_depth(estimator, check):
     check(estimator)
 
 
