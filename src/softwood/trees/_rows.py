@@ -9,9 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from softwood.artifacts import Column
+from softwood.core import InputError
 from softwood.data import QuantileCodec
 from softwood.kernels import ENTROPY, ERROR, SQUARED, Problem
 
+_LARGEST_TARGET = 1e150  # sums of squares of larger ones overflow
 CRITERIA = {"entropy": ENTROPY, "error": ERROR, "gini": SQUARED, "squared": SQUARED}
 
 
@@ -173,9 +175,22 @@ def held_out(rows: Rows, share: float, most: int, seed: np.random.Generator) -> 
 
 
 def scaled(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return values ``[n, K]`` with weighted mean 0 and variance 1, and that mean and deviation ``[K]``."""
+    """Return values ``[n, K]`` with weighted mean 0 and variance 1, and that mean and deviation ``[K]``.
+
+    Args:
+        values: ``[n, K]``.
+        weight: ``[n]``, >= 0.
+
+    Raises:
+        InputError: a value is so large that its square is infinite.
+    """
+    if np.abs(values).max() > _LARGEST_TARGET:
+        raise InputError(
+            "the target is too large for squared errors", got=f"{np.abs(values).max():.3g}",
+            allowed=f"values up to {_LARGEST_TARGET:g}", fix="divide the target by a power of ten",
+        )  # fmt: skip
     size = np.abs(values[weight > 0]).max(axis=0)
-    size = np.exp2(np.floor(np.log2(np.where(size > 0, size, 1.0))))  # a power of two: exact, and no square overflows
+    size = np.exp2(np.floor(np.log2(np.where(size > 0, size, 1.0))))  # a power of two: exact, and no square underflows
     mean = size * np.average(values / size, axis=0, weights=weight)
     deviation = size * np.sqrt(np.average(((values - mean) / size) ** 2, axis=0, weights=weight))
     deviation = np.where(deviation > 0, deviation, 1.0)
