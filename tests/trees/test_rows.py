@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from softwood.artifacts import Column
-from softwood.trees._candidates import Effort, cart_candidates, gradient_candidates, kick_candidates, polished_settings
 from softwood.core import InputError
+from softwood.trees._candidates import Effort, cart_candidates, gradient_candidates, kick_candidates, polished_settings
 from softwood.trees._rows import Group, Rows, fold_of_rows, held_out, make_groups, sampled, scaled
 
 
