@@ -67,7 +67,8 @@ def test_where_columns_say_something_together_only_it_beats_cart_by_far(table, d
     assert ours.score(parts[1], parts[3]) >= cart.score(parts[1], parts[3]) + 0.2
     assert ours.record_["shipped"]["search"] != "cart"
     assert ours.record_["difference"] < -ours.record_["standard_error"] < 0
-    assert ours.certificate_.passed
+    # on a thousand unseen rows: on the hundred that were held out one flipped row decides
+    assert ours.certify(parts[1], parts[3]).passed
 
 
 @pytest.mark.parametrize(
