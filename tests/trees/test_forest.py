@@ -172,3 +172,29 @@ def test_a_budget_too_small_for_one_split_is_refused():
 )
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("as_numba_says_it", [False, True])
+@pytest.mark.parametrize("stage", ["screening", "finalists"])
+def test_ctrl_c_keeps_a_forest(stage, as_numba_says_it):
+    def pressing(name, done):
+        if name == stage and as_numba_says_it:
+            raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+        if name == stage:
+            raise KeyboardInterrupt
+
+    x, y = load_iris(return_X_y=True)
+    forest = ForestClassifier(60, effort=0.05, n_jobs=1, progress=pressing).fit(x, y)
+    assert forest.record_["interrupted"]
+    assert "interrupted" in forest.record_["reason"]
+    assert forest.record_["trials"] == []
+    assert 1 < forest.artifact_.n_leaf_values <= 60
+    assert not ForestClassifier(60, effort=0.05, n_jobs=1).fit(x, y).record_["interrupted"]
+
+
+def test_another_error_during_the_search_is_not_swallowed():
+    def failing(name, done):
+        raise SystemError("no Ctrl-C")
+
+    with pytest.raises(SystemError, match="no Ctrl-C"):
+        ForestClassifier(60, effort=0.05, n_jobs=1, progress=failing).fit(*load_iris(return_X_y=True))

@@ -251,6 +251,10 @@ def _first_ctrl_c_keeps(out: Output) -> Iterator[list[int]]:
     before = signal.signal(signal.SIGINT, on_signal)
     try:
         yield pressed
+    except SystemError as error:
+        if pressed:  # what a Ctrl-C within a compiled loop becomes
+            raise KeyboardInterrupt from error
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
 

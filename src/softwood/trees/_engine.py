@@ -25,6 +25,7 @@ from softwood.trees._dense_tree import node_costs
 from softwood.trees._gradient import one_thread
 from softwood.trees._rows import Group, Rows, make_groups
 from softwood.trees._select import Choice, Limits, choose
+from softwood.trees._threads import plain_interrupts
 
 Progress = Callable[[str, float], None]
 """Called with the stage's name and the share of it that is done."""
@@ -100,7 +101,8 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
     interrupted = False
     try:
         if len(groups) > 1 and groups[0].codec.n_features:
-            cut = _add_polished(candidates, groups, options, seconds, progress)
+            with plain_interrupts():
+                cut = _add_polished(candidates, groups, options, seconds, progress)
     except KeyboardInterrupt:
         interrupted = True  # what there is already makes a tree
     progress("selection", 0.0)

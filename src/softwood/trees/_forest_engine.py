@@ -14,7 +14,7 @@ from softwood.trees._engine import Progress, folds_for
 from softwood.trees._forest import BoostSetting, Forest, boost, first_trees, loss_parts, n_outputs, refit_leaves
 from softwood.trees._rows import Group, Rows, make_groups
 from softwood.trees._select import METRICS, paired_difference
-from softwood.trees._threads import each
+from softwood.trees._threads import each, plain_interrupts
 
 REFITS = (3.0, 30.0, 300.0)  # strengths with which re-fitted leaves are held to the booster's
 SPENT = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12)  # shares of the budget that are tried: a small table wants a small forest
@@ -114,6 +114,8 @@ def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> Fou
         rows: what may be learned from and selected on.
         options: what the user asked for.
         progress: is told of every stage.
+
+    Ctrl-C ends the search; what ships then is the best setting that was screened, or the first.
     """
     begun = time.monotonic()
     limit = float("inf") if options.time_limit is None else options.time_limit
@@ -125,16 +127,23 @@ def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> Fou
     def in_time(share: float) -> Callable[[], bool]:
         return lambda: time.monotonic() - begun < share * limit
 
-    if len(groups) > 1 and len(settings) > 1:
-        judges = groups[1:] if rows.n < _SMALL else groups[1:2]
-        screened = _screen(judges, settings, options, in_time(0.3), progress)
-        cut += ["screening"] * (len(screened) < len(settings))
-        finalists = screened[: max(1, _FINALISTS)]
-        variants = _out_of_fold(groups, finalists, options, in_time(0.8), progress)
-        cut += ["finalists"] * (len(variants) < len(finalists) * len(_VARIANTS))
-        winner, difference, error = _choose(variants, rows.weight)
-    else:
-        winner, difference, error, variants = _Variant(settings[0], 0.25, None, np.zeros(0), float("nan")), 0.0, 0.0, []
+    winner, difference, error, variants = _untried(settings[0]), 0.0, 0.0, []
+    reason, interrupted = "too few rows to compare anything out of fold", False
+    try:
+        with plain_interrupts():
+            if len(groups) > 1 and len(settings) > 1:
+                judges = groups[1:] if rows.n < _SMALL else groups[1:2]
+                screened = _screen(judges, settings, options, in_time(0.3), progress)
+                cut += ["screening"] * (len(screened) < len(settings))
+                winner = _untried(screened[0])
+                finalists = screened[: max(1, _FINALISTS)]
+                variants = _out_of_fold(groups, finalists, options, in_time(0.8), progress)
+                cut += ["finalists"] * (len(variants) < len(finalists) * len(_VARIANTS))
+                winner, difference, error = _choose(variants, rows.weight)
+                reason = _reason(winner, difference, error, options.metric)
+    except KeyboardInterrupt:
+        interrupted = True  # the likeliest setting, or the best that was screened, already makes a forest
+        reason = "the search was interrupted before anything was compared on all folds"
     progress("final forest", 0.0)
     forest = _fit(groups[0], winner, options.budget.limit)
     options.budget.check(forest.size)
@@ -147,11 +156,17 @@ def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> Fou
         "trials": [variant.describe() for variant in variants],
         "difference": difference,
         "standard_error": error,
-        "reason": _reason(winner, difference, error, options.metric),
+        "reason": reason,
         "cut_by_time_limit": cut,
+        "interrupted": interrupted,
         "seconds": {"all": time.monotonic() - begun},
     }
     return FoundForest(forest, groups[0], record)
+
+
+def _untried(setting: BoostSetting) -> _Variant:
+    """Return what is fitted where nothing could be compared: a quarter of the budget, leaves as grown."""
+    return _Variant(setting, 0.25, None, np.zeros(0), float("nan"))
 
 
 def _fit(group: Group, variant: _Variant, budget: int) -> Forest:
@@ -248,8 +263,6 @@ def _choose(variants: Sequence[_Variant], weight: np.ndarray) -> tuple[_Variant,
 
 
 def _reason(winner: _Variant, difference: float, error: float, metric: str) -> str:
-    if np.isnan(winner.mean):
-        return "too few rows to compare anything out of fold"
     verb = "are" if winner.refit is not None else "are not"
     return (
         f"re-fitted leaves {verb} better than the booster's by more than one standard error out of fold "

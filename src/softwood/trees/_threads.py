@@ -1,10 +1,11 @@
-"""Work on threads: the kernels hold no interpreter lock."""
+"""Work on threads, and Ctrl-C during it: the kernels hold no interpreter lock."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from softwood.core import check_number
@@ -47,3 +48,17 @@ def each(
     finally:
         pool.shutdown(cancel_futures=True)
     return results
+
+
+@contextmanager
+def plain_interrupts() -> Iterator[None]:
+    """Raise a Ctrl-C that came during a compiled loop as KeyboardInterrupt; numba makes a SystemError of it."""
+    try:
+        yield
+    except SystemError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, KeyboardInterrupt):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise KeyboardInterrupt from error
