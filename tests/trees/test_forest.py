@@ -15,7 +15,9 @@ from softwood.artifacts import Column, export
 from softwood.core import InputError
 from softwood.kernels import sum_leaves
 from softwood.trees import ForestClassifier, ForestRegressor
+from softwood.trees._base import silent
 from softwood.trees._forest import BoostSetting, boost, first_trees, loss_parts, refit_leaves
+from softwood.trees._forest_engine import _screen
 from softwood.trees._rows import Group, Rows
 
 RANDOM_FOLDS = {
@@ -198,3 +200,13 @@ def test_another_error_during_the_search_is_not_swallowed():
 
     with pytest.raises(SystemError, match="no Ctrl-C"):
         ForestClassifier(60, effort=0.05, n_jobs=1, progress=failing).fit(*load_iris(return_X_y=True))
+
+
+def test_screening_judges_rows_that_were_not_learned_from():
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(300, 3)), rng.integers(0, 2, 300).astype(np.int32)  # noise: nothing can be learned
+    columns = tuple(Column(f"x{i}", "number") for i in range(3))
+    group = Group(Rows(columns, x, labels, np.eye(2)[labels], np.ones(300)), rng.random(300) < 0.8)
+    greedy, careful = BoostSetting(31, 1.0, 1.0), BoostSetting(2, 0.01, 20.0)
+    options = ForestClassifier(400, n_jobs=1)._options(("log_loss",))
+    assert _screen([group], [greedy, careful], options, lambda: True, silent) == [careful, greedy]

@@ -7,7 +7,7 @@ from softwood.trees import SoftTree
 from softwood.trees._candidates import Effort, gradient_candidates, polished_settings
 from softwood.trees._coded_tree import Hardening, soft_parameters, to_dense, to_hard
 from softwood.trees._dense_tree import DenseTree, grown
-from softwood.trees._gradient import _AnnealLearner, anneal_copies, hardened, make_batch, train_restarts
+from softwood.trees._gradient import _AnnealLearner, _one_tree, anneal_copies, hardened, make_batch, train_restarts
 from softwood.trees._restarts import BatchLearner, SoftTreeBatch, row_losses
 from softwood.trees._rows import Rows, make_groups
 
@@ -149,6 +149,20 @@ def test_a_group_with_fewer_features_never_ships_a_test_on_padding(make):
     for candidate in found:
         assert candidate.trees[1].feature.max() < groups[1].codec.n_features
         assert candidate.soft[1].in_features == groups[1].codec.n_features
+
+
+def test_a_soft_test_on_padding_sends_every_row_left(make):
+    group = groups_of(make)[0]
+    width = group.codec.n_features
+    model = SoftTreeBatch(1, 1, width + 1, 3, 2, gate="smooth_step", straight_through=False)
+    with torch.no_grad():
+        model.feature_logits[..., width] = 99.0
+        model.threshold[:] = 0.5
+        model.missing_logit[:] = -3.0
+    tree = _one_tree(model, 0, 0, Hardening(group.codec, group.problem("entropy", 1.0, 1.0), True))
+    assert (tree.dense().feature == -1).all()
+    ranks = torch.from_numpy(group.codec.ranks(group.codes))
+    torch.testing.assert_close(tree(ranks), model.leaf[0, 0, :1].expand(len(ranks), -1))
 
 
 def test_a_stopped_training_goes_on_to_the_same_trees(make, tmp_path):
