@@ -102,9 +102,8 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
 
     Every candidate is pruned at several prices. The best price of each search is found by mean out-of-fold loss;
     then the best other search is compared with CART row by row, and ships only if the mean paired difference is
-    more than one standard error below zero. A tree with a soft parent has to beat the parent's plain rounding first:
-    in log-loss (squared error) by two standard errors, or by one if it does so in the metric too; else the plain
-    rounding stands in its place.
+    more than one standard error below zero. A tree with a soft parent has to beat the parent's plain rounding first,
+    in log-loss (squared error) by two standard errors; else the plain rounding stands in its place.
 
     Args:
         groups: group 0 of all rows, then one for each fold.
@@ -155,10 +154,8 @@ def _against_plain(refitted: _Scored, groups: Sequence[Group], metric: str, limi
     if not all(limits.hold(parent.dense(), parent.hardening.problem) for parent in refitted.candidate.soft):
         return refitted
     weight = groups[0].rows.weight
-    metric_gain, metric_error = paired_difference(refitted.losses - plain.losses, weight)
-    smooth_gain, smooth_error = paired_difference(refitted.smooth - plain.smooth, weight)
-    better = metric_gain < -metric_error or smooth_gain < -2 * smooth_error
-    return refitted if better and smooth_gain < -smooth_error else plain
+    gain, error = paired_difference(refitted.smooth - plain.smooth, weight)
+    return refitted if gain < -2 * error else plain
 
 
 def _rank(scored: _Scored) -> tuple[float, float]:
