@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from sklearn.datasets import load_breast_cancer
 
 from softwood.artifacts import FORMATS
@@ -26,6 +27,7 @@ def test_the_demo_does_the_whole_job(softwood, tmp_path):
     assert found["certificate"]["n"] == found["fit"]["certificate"]["n"] == 114
 
 
+@pytest.mark.slow
 def test_the_demo_can_run_again_and_says_where_everything_is(softwood, tmp_path):
     for _ in range(2):
         done = softwood("demo", "--out", tmp_path / "d", "--effort", "0.05", "--no-progress")

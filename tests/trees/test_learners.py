@@ -146,6 +146,7 @@ def test_the_largest_depth_holds(depth):
     assert TreeClassifier(max_depth=depth, effort=0.05).fit(x, y).artifact_.depth <= depth
 
 
+@pytest.mark.slow
 def test_the_seed_decides_and_the_number_of_threads_does_not():
     x, y = checkerboard(n=300)
     made = {
