@@ -200,6 +200,42 @@ class TableLearner(BaseEstimator):
         return tags
 
 
+class ClassLearner(TableLearner):
+    """What the classifiers add: labels to rows, and probabilities."""
+
+    classes_: np.ndarray
+
+    def _class_rows(self, data: Training) -> Rows:
+        """Set ``classes_`` and return the rows with the number and the indicators of each one's class."""
+        self.classes_, labels = np.unique(data.y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(
+                "there is only one class", got=f"{len(labels)} rows of {self.classes_[0]!r}",
+                allowed="two classes or more", fix="choose another target, or add rows of another class",
+            )  # fmt: skip
+        indicators = np.eye(len(self.classes_))[labels]
+        return Rows(data.columns, data.x, labels.astype(np.int32), indicators, data.weight)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return class probabilities, ``[n, classes]``.
+
+        Args:
+            X: table as in ``fit``.
+        """
+        table = self._frame(X)
+        return self.artifact_.predict_proba(table)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of ``predict_proba``.
+
+        Args:
+            X: table as in ``fit``.
+        """
+        with np.errstate(divide="ignore"):
+            logs: np.ndarray = np.log(self.predict_proba(X))
+        return logs
+
+
 def _is_plain(x: Any) -> bool:
     """Is this an array, a list, or a frame of numbers only? Anything else goes through ``describe``."""
     if isinstance(x, pd.DataFrame):

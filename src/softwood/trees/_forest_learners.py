@@ -11,8 +11,8 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
-from softwood.core import Budget, InputError, capability, check_choice, check_number
-from softwood.trees._base import TableLearner, class_weighted, silent
+from softwood.core import Budget, capability, check_choice, check_number
+from softwood.trees._base import ClassLearner, TableLearner, class_weighted, silent
 from softwood.trees._convert import forest_to_ensemble
 from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
 from softwood.trees._rows import Rows, scaled
@@ -72,7 +72,7 @@ class ForestLearner(TableLearner):
     cost="fit: O(settings folds T n F) time, O(folds n F) memory; predict: O(n T depth)",
     example=lambda: ForestClassifier(budget=24, max_depth=2, effort=0.1),
 )
-class ForestClassifier(ClassifierMixin, ForestLearner):
+class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
     """A forest of at most ``budget`` leaf values, with a certificate.
 
     A Newton booster on histograms with vector leaves (or one tree a class in turn) spends the budget; its settings
@@ -150,14 +150,8 @@ class ForestClassifier(ClassifierMixin, ForestLearner):
         data = self._table(X, y)
         check_classification_targets(data.y)
         data = class_weighted(data.weighted(sample_weight), self.class_weight)
-        self.classes_, labels = np.unique(data.y, return_inverse=True)
+        rows = self._class_rows(data)
         count = len(self.classes_)
-        if count < 2:
-            raise InputError(
-                "there is only one class", got=f"{len(labels)} rows of {self.classes_[0]!r}",
-                allowed="two classes or more", fix="choose another target, or add rows of another class",
-            )  # fmt: skip
-        rows = Rows(data.columns, data.x, labels.astype(np.int32), np.eye(count)[labels], data.weight)
         found, aside = self._search(rows, options)
         kept = self.classes_[1:] if count == 2 else self.classes_
         self.artifact_ = forest_to_ensemble(
@@ -167,25 +161,6 @@ class ForestClassifier(ClassifierMixin, ForestLearner):
         self.soft_ = None
         self._certify(found.record, split_weights(self.artifact_), data, aside)
         return self
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities, ``[n, classes]``.
-
-        Args:
-            X: table as in ``fit``.
-        """
-        table = self._frame(X)
-        return self.artifact_.predict_proba(table)
-
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of ``predict_proba``.
-
-        Args:
-            X: table as in ``fit``.
-        """
-        with np.errstate(divide="ignore"):
-            logs: np.ndarray = np.log(self.predict_proba(X))
-        return logs
 
 
 @capability(

@@ -12,8 +12,8 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
-from softwood.core import InputError, capability, check_choice, check_number
-from softwood.trees._base import TableLearner, class_weighted, silent
+from softwood.core import capability, check_choice, check_number
+from softwood.trees._base import ClassLearner, TableLearner, class_weighted, silent
 from softwood.trees._convert import to_ensemble
 from softwood.trees._engine import Found, Options, search
 from softwood.trees._rows import Rows, scaled
@@ -80,7 +80,7 @@ class TreeLearner(TableLearner):
     cost="fit: O(effort folds D n F) time, O(folds n F) memory; predict: O(n D)",
     example=lambda: TreeClassifier(max_depth=2, effort=0.1),
 )
-class TreeClassifier(ClassifierMixin, TreeLearner):
+class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
     """One decision tree, found by optimisation instead of greedily, and not shipped unless it beats CART.
 
     Candidates: CART; CART with exact node polish and random kicks; straight-through gradient restarts, trained
@@ -165,15 +165,8 @@ class TreeClassifier(ClassifierMixin, TreeLearner):
         data = self._table(X, y)
         check_classification_targets(data.y)
         data = class_weighted(data.weighted(sample_weight), self.class_weight)
-        self.classes_, labels = np.unique(data.y, return_inverse=True)
+        rows = self._class_rows(data)
         count = len(self.classes_)
-        if count < 2:
-            raise InputError(
-                "there is only one class", got=f"{len(labels)} rows of {self.classes_[0]!r}",
-                allowed="two classes or more",
-                fix="choose another target, or add rows of another class",
-            )  # fmt: skip
-        rows = Rows(data.columns, data.x, labels.astype(np.int32), np.eye(count)[labels], data.weight)
         found, aside = self._search(rows, options)
         values = found.values[:, 1:] if count == 2 else found.values
         names = [f"P({label})" for label in (self.classes_[1:] if count == 2 else self.classes_)]
@@ -185,25 +178,6 @@ class TreeClassifier(ClassifierMixin, TreeLearner):
         self.soft_ = SoftModel.of(parents[0], None) if parents else None
         self._certify(found.record, found.importance, data, aside)
         return self
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return class probabilities, ``[n, classes]``.
-
-        Args:
-            X: table as in ``fit``.
-        """
-        table = self._frame(X)
-        return self.artifact_.predict_proba(table)
-
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of ``predict_proba``.
-
-        Args:
-            X: table as in ``fit``.
-        """
-        with np.errstate(divide="ignore"):
-            logs: np.ndarray = np.log(self.predict_proba(X))
-        return logs
 
 
 @capability(
