@@ -201,7 +201,7 @@ def _screen(
         keep = np.zeros(rows.n, bool)
         keep[np.random.default_rng(options.seed).choice(rows.n, _SCREENED_ROWS, replace=False)] = True
         rows = rows.take(keep)
-        groups = [Group(rows, group.active[keep]) for group in groups]
+        groups = [Group(rows, group.active[keep], group.judged[keep]) for group in groups]
     for group in groups:
         group.codes  # noqa: B018 - computed once, before the threads share it
 
@@ -213,7 +213,7 @@ def _screen(
             whole = boost(group, setting, options.budget.limit)
             for place, spent in enumerate(SPENT):
                 part = first_trees(whole, int(spent * options.budget.limit))
-                total[place] += (loss_parts(part.raw(group.codes), rows)[0] * rows.weight)[~group.active].sum()
+                total[place] += (loss_parts(part.raw(group.codes), rows)[0] * rows.weight)[group.judged].sum()
         return float(total.min())
 
     scores = each(settings, judge, options.jobs, lambda share: progress("screening", share))
@@ -250,7 +250,7 @@ def _out_of_fold(
         for v, (spent, refit) in enumerate(_VARIANTS):
             losses = np.zeros(rows.n)
             for group, part in zip(groups[1:], parts, strict=True):
-                losses[~group.active] = part[v][~group.active]
+                losses[group.judged] = part[v][group.judged]
             variants.append(_Variant(setting, spent, refit, losses, float(np.average(losses, weights=rows.weight))))
     return variants
 

@@ -66,10 +66,17 @@ class Group:
     Args:
         rows: all rows.
         active: bool ``[n]``, those that may be learned from.
+        held: bool ``[n]``, those that it is judged on; None for all others.
     """
 
     rows: Rows
     active: np.ndarray
+    held: np.ndarray | None = None
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Rows that candidates of this group are judged on, bool ``[n]``: never active ones."""
+        return ~self.active if self.held is None else self.held
 
     @cached_property
     def codec(self) -> QuantileCodec:

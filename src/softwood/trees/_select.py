@@ -194,7 +194,7 @@ def _answers(group: Group, tree: DenseTree, criterion: str, strength: float) -> 
 def _folds(groups: Sequence[Group], things: Sequence[Any]) -> list[tuple[Group, Any, np.ndarray]]:
     """Return (group, its thing, rows to judge it on) for each fold; without folds, all rows on themselves."""
     pairs = list(zip(groups, things, strict=True))
-    return [(group, thing, ~group.active) for group, thing in pairs[1:]] or [(*pairs[0], pairs[0][0].active)]
+    return [(group, thing, group.judged) for group, thing in pairs[1:]] or [(*pairs[0], pairs[0][0].active)]
 
 
 def _smooth_metric(rows: Rows) -> str:
