@@ -105,7 +105,7 @@ def test_softening_refuses_what_it_cannot_hold():
     content = ensemble().to_dict()
     content["columns"][2] = Column("c", "category", ("u", "w")).to_dict()
     changed = {"level_set": [-1, -1, 0, -1, -1], "levels_left": [[True, False]], "threshold": [0.5, *[None] * 4]}
-    with pytest.raises(UnsupportedError, match="one tree on numbers"):
+    with pytest.raises(UnsupportedError, match="trees on numbers"):
         sw.soften(HardEnsemble.from_dict({**content, **changed}))
 
 

@@ -2,20 +2,25 @@
 
 ``TreeClassifier`` and ``TreeRegressor`` go from a table to one small, certified tree, ``ForestClassifier`` and
 ``ForestRegressor`` to a forest of a given size, with scikit-learn's manners.
-``SoftTree`` is the soft module behind them, for use inside any network; it hardens to ``HardTree`` and from there to
-``artifacts.HardEnsemble``. ``path_probabilities`` and ``gate`` are the pieces that soft trees are made of.
+``SoftTree`` and ``SoftForest`` are soft modules for use inside any network; they harden to ``HardTree`` and
+``HardForest``, and from there to ``artifacts.HardEnsemble``. ``path_probabilities`` and ``gate`` are the pieces that
+soft trees are made of.
 """
 
-from softwood.trees import _convert  # registers what sw.soften can soften
+from softwood.trees import _torch_convert  # registers what sw.soften can soften
 from softwood.trees._forest_learners import ForestClassifier, ForestRegressor
+from softwood.trees._hard_forest import HardForest
 from softwood.trees._learners import TreeClassifier, TreeRegressor
+from softwood.trees._soft_forest import SoftForest
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._soft_tree import HardTree, SoftTree, gate, path_probabilities
 
 __all__ = [
     "ForestClassifier",
     "ForestRegressor",
+    "HardForest",
     "HardTree",
+    "SoftForest",
     "SoftModel",
     "SoftTree",
     "TreeClassifier",
@@ -24,4 +29,4 @@ __all__ = [
     "path_probabilities",
 ]
 
-del _convert
+del _torch_convert

@@ -1,4 +1,4 @@
-"""Between complete trees, torch modules and artefacts."""
+"""From trees and forests on codes to artefacts, and the roundings of a soft tree on raw numbers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 
 from softwood.artifacts import Column, HardEnsemble
-from softwood.core import Budget, InputError, UnsupportedError
-from softwood.data import LARGEST, QuantileCodec
+from softwood.core import Budget
+from softwood.data import QuantileCodec
 from softwood.kernels import ENTROPY, SQUARED, Problem, scatter_leaves
-from softwood.lifecycle import soften
 from softwood.trees._coded_tree import leaf_logits
 from softwood.trees._dense_tree import DenseTree, hardening_steps
 from softwood.trees._forest import Forest
 from softwood.trees._rows import Group
-from softwood.trees._soft_tree import MAX_DEPTH, HardTree, SoftTree
+from softwood.trees._soft_tree import HardTree
 
 
 def to_ensemble(
@@ -148,50 +147,6 @@ def forest_to_ensemble(
     )  # fmt: skip
 
 
-def hard_tree_to_ensemble(tree: HardTree, columns: Sequence[Column] | None) -> HardEnsemble:
-    """Return a torch tree on raw numbers as an artefact that answers the same.
-
-    Args:
-        tree: on raw inputs. A node with the threshold +inf and missing on the left decides nothing and is dropped.
-        columns: F raw columns, or None for numbers ``x0, x1, ...``.
-    """
-    width, inner = tree.in_features, len(tree.feature)
-    columns = tuple(columns or (Column(f"x{i}", "number") for i in range(width)))
-    if len(columns) < width or any(column.kind == "category" for column in columns[:width]):
-        raise InputError(
-            "these columns do not fit the tree", got=f"{len(columns)} columns",
-            allowed=f"at least {width}, no category", fix="name one number or boolean column for each input",
-        )  # fmt: skip
-    threshold, missing_left = tree.threshold.cpu().double().numpy(), tree.missing_left.cpu().numpy()
-    decides = ~(np.isposinf(threshold) & missing_left)
-    kept: list[int] = []  # places in the complete tree, parents first
-    children: list[tuple[int, int]] = []
-
-    def emit(place: int) -> int:
-        while place < inner and not decides[place]:
-            place = 2 * place + 1
-        index = len(kept)
-        kept.append(place)
-        children.append((0, 0))
-        if place < inner:
-            children[index] = emit(2 * place + 1), emit(2 * place + 2)
-        return index
-
-    emit(0)
-    node = np.array(kept)
-    is_leaf = node >= inner
-    at = np.where(is_leaf, 0, node)
-    left, right = np.array(children).T
-    values = tree.leaf.detach().cpu().double().numpy()[node[is_leaf] - inner]
-    return HardEnsemble(
-        columns, tuple(f"y{k}" for k in range(values.shape[1])), "identity", None,
-        np.where(is_leaf, -1, tree.feature.cpu().numpy()[at]),
-        np.where(is_leaf, np.nan, threshold[at].clip(-LARGEST, LARGEST)), missing_left[at] & ~is_leaf, left, right,
-        np.full(len(node), -1), np.zeros((0, 0), bool), np.where(is_leaf, np.cumsum(is_leaf) - 1, -1), values,
-        np.zeros(len(values)), np.zeros(1), np.zeros(values.shape[1]),
-    )  # fmt: skip
-
-
 def tree_roundings(
     plain: HardTree, x: Tensor, y: Tensor | None, budget: Budget | None
 ) -> Iterator[tuple[str, HardTree]]:
@@ -270,50 +225,3 @@ def _on_numbers(tree: DenseTree, codec: QuantileCodec, leaf: np.ndarray) -> Hard
         torch.from_numpy(tree.missing_left | dead),
         torch.from_numpy(leaf).float(),
     )
-
-
-@soften.register
-def soften_ensemble(thing: HardEnsemble, *, temperature: float = 0.1, gate: str = "smooth_step") -> SoftTree:
-    """Return the soft copy of a one-tree ensemble, on raw numbers; its plain rounding answers the same.
-
-    Args:
-        thing: one tree on number and boolean columns, at most 10 levels deep.
-        temperature: in units of the columns; ``sw.calibrate`` sets it from data.
-        gate: see ``SoftTree``.
-
-    Raises:
-        UnsupportedError: more than one tree, a category node, or too deep.
-    """
-    inner = thing.feature >= 0
-    if thing.n_trees != 1 or (thing.level_set[inner] >= 0).any() or thing.depth > MAX_DEPTH:
-        raise UnsupportedError(
-            f"soften takes one tree on numbers with at most {MAX_DEPTH} levels, and this is {thing!r}; "
-            "encode categories as numbers, or soften the trees one by one"
-        )
-    depth = max(thing.depth, 1)
-    soft = SoftTree(len(thing.columns), thing.n_outputs, depth, gate=gate, temperature=temperature)
-    nodes = 2**depth - 1
-    feature, threshold = np.zeros(nodes, np.int64), np.full(nodes, LARGEST)
-    missing_left, leaf = np.ones(nodes, bool), np.zeros((nodes + 1, thing.n_outputs))
-
-    def place(source: int, target: int) -> None:
-        """Copy the subtree at ``source``; a leaf above the last level fills every place below it."""
-        if target >= nodes:
-            leaf[target - nodes] = thing.values[thing.leaf[source]] + thing.base
-            return
-        left = right = source
-        if thing.feature[source] >= 0:
-            feature[target], threshold[target] = thing.feature[source], thing.threshold[source]
-            missing_left[target] = thing.missing_left[source]
-            left, right = thing.left[source], thing.right[source]
-        place(int(left), 2 * target + 1)
-        place(int(right), 2 * target + 2)
-
-    place(int(thing.roots[0]), 0)
-    with torch.no_grad():
-        soft.feature_logits.copy_(30.0 * torch.nn.functional.one_hot(torch.from_numpy(feature), len(thing.columns)))
-        farthest = torch.finfo(soft.threshold.dtype).max  # infinity times the zero weight of a feature is NaN
-        soft.threshold.copy_(torch.from_numpy(threshold).clamp(-farthest, farthest)[:, None].expand_as(soft.threshold))
-        soft.missing_logit.copy_(torch.where(torch.from_numpy(missing_left), 30.0, -30.0))
-        soft.leaf.copy_(torch.from_numpy(leaf))
-    return soft

@@ -36,14 +36,16 @@ def gate(z: Tensor, kind: str) -> Tensor:
     return t * t * (3 - 2 * t)
 
 
-def path_probabilities(right: Tensor, dim: int = -1) -> Tensor:
+def path_probabilities(right: Tensor, dim: int = -1, *, by_level: bool = False) -> Tensor:
     r"""Return the probability of each leaf of a complete tree, by doubling level after level.
 
     :math:`p_{2l} = p_l (1 - g)`, :math:`p_{2l+1} = p_l\, g` with g the node's probability of going right.
 
     Args:
-        right: ``[..., 2^D - 1, ...]``, probability of going right at each inner node, breadth first.
+        right: ``[..., 2^D - 1, ...]``, probability of going right at each inner node, breadth first; or
+            ``[..., D, ...]``, one for each level.
         dim: the axis of the nodes.
+        by_level: is one test shared by all nodes of a level (an oblivious tree)?
 
     Returns:
         ``[..., 2^D, ...]``. Time and memory O(2^D) a row, not the O(D 2^D) of a product over gathered paths.
@@ -54,11 +56,11 @@ def path_probabilities(right: Tensor, dim: int = -1) -> Tensor:
     """
     dim = dim % right.ndim
     leaves = torch.ones_like(right.narrow(dim, 0, 1))
-    first = 0
+    first, count = 0, 1
     while first < right.shape[dim]:
-        to_right = leaves * right.narrow(dim, first, first + 1)
+        to_right = leaves * right.narrow(dim, first, count)
         leaves = torch.stack([leaves - to_right, to_right], dim=dim + 1).flatten(dim, dim + 1)
-        first = 2 * first + 1
+        first, count = first + count, count if by_level else 2 * count
     return leaves
 
 
@@ -295,6 +297,9 @@ class HardTree(nn.Module):
         Args:
             columns: F raw columns; by default numbers ``x0, x1, ...``.
         """
-        from softwood.trees._convert import hard_tree_to_ensemble  # here: it builds on this file
+        from softwood.trees._torch_convert import complete_trees  # here: it builds on this file
 
-        return hard_tree_to_ensemble(self, columns)
+        return complete_trees(
+            self.feature[None], self.threshold[None], self.missing_left[None], self.leaf[None],
+            torch.zeros_like(self.leaf[0]), self.in_features, columns,
+        )  # fmt: skip
