@@ -7,7 +7,9 @@ Softwood. ``import_model`` takes ensembles of scikit-learn, LightGBM, XGBoost an
 """
 
 from softwood.artifacts._columns import Column, encode_table
+from softwood.artifacts._counterfactual import Counterfactual
 from softwood.artifacts._ensemble import HardEnsemble
+from softwood.artifacts._explain import Explanation
 from softwood.artifacts._export import FORMATS, ExportReport, export
 from softwood.artifacts._export_json import load_json
 from softwood.artifacts._import import import_model
@@ -19,6 +21,8 @@ from softwood.artifacts._verify import ExportMismatchError
 __all__ = [
     "FORMATS",
     "Column",
+    "Counterfactual",
+    "Explanation",
     "ExportMismatchError",
     "ExportReport",
     "HardEnsemble",

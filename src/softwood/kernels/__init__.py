@@ -1,9 +1,9 @@
 """Kernels: numba loops, arrays in and out, without torch.
 
-``leaf_indices`` walks hard trees of any shape, ``raw_scores`` adds up their leaves; ``dense_leaf_indices`` walks
-complete trees on bin codes. ``grow``, ``polish`` and ``kick`` are the exact node search behind CART, alternating
-optimisation and its random restarts. Each is compiled on first use and cached on disk; none holds the interpreter
-lock.
+``leaf_indices`` and ``path_nodes`` walk hard trees of any shape, ``raw_scores`` adds up their leaves;
+``dense_leaf_indices`` walks complete trees on bin codes. ``grow``, ``polish`` and ``kick`` are the exact node search
+behind CART, alternating optimisation and its random restarts. Each is compiled on first use and cached on disk; none
+holds the interpreter lock.
 """
 
 from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
@@ -12,7 +12,7 @@ from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, p
 from softwood.kernels._score import Packed, pack, raw_scores
 from softwood.kernels._shap import Paths, leaf_paths, node_covers, shapley_values
 from softwood.kernels._splits import ENTROPY, ERROR, SQUARED, Problem, best_splits, leaf_cost
-from softwood.kernels._traverse import leaf_indices
+from softwood.kernels._traverse import leaf_indices, path_nodes
 
 __all__ = [
     "ENTROPY",
@@ -35,6 +35,7 @@ __all__ = [
     "leaf_values",
     "node_covers",
     "pack",
+    "path_nodes",
     "polish",
     "raw_scores",
     "scatter_leaves",
