@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -122,25 +122,27 @@ def explain_rows(
     x = model.encode(table)
     raw = model.raw_encoded(x)
     paths = tree_paths(model, x)
-    try:
-        expected, added = model.expected_value, shap_encoded(model, x)
-    except UnsupportedError:  # no training weight, so no average row
-        expected = added = None
-    around = Neighbourhood(model, keep, units or {})
-    asked = counterfactual and (model.classes is not None or wanted is not None or by is not None)
-    found = []
-    for row in range(len(x)):
-        explained, words, other = _output(model, raw[row]), None, None
-        if asked:
-            goal, words = _goal(model, raw[row], wanted, by)
-            other = _nearest(model, around, x[row], goal)
-        found.append(Explanation(
+    expected, added = _contributions(model, x)
+    goals: list[tuple[Goal, str] | None] = [None] * len(x)
+    if counterfactual and (model.classes is not None or wanted is not None or by is not None):
+        goals = [_goal(model, row, wanted, by) for row in raw]
+    others = _nearest(model, Neighbourhood(model, keep, units or {}), x, goals)
+    return [
+        Explanation(
             row, _answer(model, raw[row : row + 1]), _scores(model, raw[row : row + 1]), paths[row],
             None if expected is None else tuple(expected.tolist()),
             None if added is None else {name: tuple(v) for name, v in zip(known, added[row].tolist(), strict=True)},
-            explained, words, other,
-        ))  # fmt: skip
-    return found
+            _output(model, raw[row]), None if goal is None else goal[1], others[row],
+        )
+        for row, goal in enumerate(goals)
+    ]  # fmt: skip
+
+
+def _contributions(model: HardEnsemble, x: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    try:
+        return model.expected_value, shap_encoded(model, x)
+    except UnsupportedError:  # no training weight, so no average row
+        return None, None
 
 
 # ------------------------------------------------------------------ what is wanted
@@ -192,22 +194,36 @@ def _lead(raw: np.ndarray, place: int) -> np.ndarray:
     return np.asarray(raw[:, place] - rest)
 
 
-def _nearest(model: HardEnsemble, around: Neighbourhood, x: np.ndarray, goal: Goal) -> Counterfactual | None:
-    """Return the nearest row that reaches the goal, predicted again as a raw table."""
-    met = goal.reached(model.raw_encoded(x[None]))[0]
-    found, proved = (x, True) if met else around.search(x, goal)
-    if found is None:
-        return None
+def _nearest(
+    model: HardEnsemble, around: Neighbourhood, x: np.ndarray, goals: Sequence[tuple[Goal, str] | None]
+) -> list[Counterfactual | None]:
+    """Return the nearest row that reaches each row's goal; all are predicted again as a raw table."""
+    reached, proved = x.copy(), np.zeros(len(x), bool)
+    hopeless = np.ones(len(x), bool)
+    for row, goal in enumerate(goals):
+        if goal is None:
+            continue
+        if goal[0].reached(model.raw_encoded(x[row : row + 1]))[0]:
+            hopeless[row], proved[row] = False, True
+            continue
+        found, proved[row] = around.search(x[row], goal[0])
+        if found is not None:
+            hopeless[row], reached[row] = False, found
     table = pd.DataFrame({
-        column.name: pd.Series([raw_value(model, place, float(found[place]))],
+        column.name: pd.Series([raw_value(model, place, value) for value in reached[:, place].tolist()],
                                dtype=np.float64 if column.kind == "number" else object)
         for place, column in enumerate(model.columns)
     })  # fmt: skip
     raw = model.raw(table)
-    if not goal.reached(raw)[0]:
-        return None
-    changes = around.describe(x, found)
-    return Counterfactual(changes, _answer(model, raw), float(sum(change.distance for change in changes)), proved)
+    others: list[Counterfactual | None] = []
+    for row, goal in enumerate(goals):
+        if goal is None or hopeless[row] or not goal[0].reached(raw[row : row + 1])[0]:
+            others.append(None)
+            continue
+        changes = around.describe(x[row], reached[row])
+        distance = float(sum(change.distance for change in changes))
+        others.append(Counterfactual(changes, _answer(model, raw[row : row + 1]), distance, bool(proved[row])))
+    return others
 
 
 # ------------------------------------------------------------------ answers

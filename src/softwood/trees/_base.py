@@ -17,6 +17,7 @@ from softwood.artifacts import Column, HardEnsemble, encode_table
 from softwood.core import InputError, SoftwoodWarning, check_number
 from softwood.data import describe, read_table
 from softwood.lifecycle import Certificate, certify
+from softwood.trees._explained import Explained, column_units
 from softwood.trees._rows import Rows, held_out
 from softwood.trees._soft_model import SoftModel
 
@@ -90,7 +91,7 @@ def class_weighted(data: Training, class_weight: Any) -> Training:
     return replace(data, weight=weight / weight.mean())
 
 
-class TableLearner(BaseEstimator):
+class TableLearner(Explained, BaseEstimator):
     """From a table to a certified ``HardEnsemble``: tables in, certificates, answers."""
 
     artifact_: HardEnsemble
@@ -133,7 +134,8 @@ class TableLearner(BaseEstimator):
 
     def _certify(self, record: dict[str, Any], importance: np.ndarray, data: Training, aside: np.ndarray) -> None:
         """Certify on the rows set aside; where there are none, on the training rows, and say so."""
-        self.record_ = {**record, "held_out_rows": int(aside.sum())}
+        units = column_units(self.artifact_, data.x[~aside])
+        self.record_ = {**record, "held_out_rows": int(aside.sum()), "units": units}
         self.feature_importances_ = importance
         measured = data.take(aside if aside.any() else ~aside)
         rows = f"{len(measured.y)} rows held out from training and selection"
@@ -186,13 +188,14 @@ class TableLearner(BaseEstimator):
         return self.artifact_.predict(table)
 
     def apply(self, X: Any) -> np.ndarray:
-        """Return the leaf that each row reaches, int32 ``[n]``, as ``artifact_`` numbers them.
+        """Return the leaf that each row reaches, int32 ``[n]``, of a forest ``[n, T]``, as ``artifact_`` numbers them.
 
         Args:
             X: table as in ``fit``.
         """
         table = self._frame(X)
-        return self.artifact_.apply(table)[:, 0]
+        leaves = self.artifact_.apply(table)
+        return leaves if hasattr(self, "budget") else leaves[:, 0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,0 +1,74 @@
+"""What a fitted learner says about its answers: paths through the trees, and explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from softwood.artifacts import Explanation, HardEnsemble
+
+
+def column_units(model: HardEnsemble, x: np.ndarray) -> dict[str, float]:
+    """Return the standard deviation of each number column that the model tests, by its name.
+
+    Args:
+        model: the ensemble.
+        x: float64 ``[n, C]``, encoded rows.
+    """
+    tested = np.unique(model.feature[model.feature >= 0]).tolist()
+    numbers = [position for position in tested if model.columns[position].kind == "number"]
+    units = {}
+    for position in numbers:
+        known = x[~np.isnan(x[:, position]), position]
+        size = float(np.abs(known).max(initial=0.0))  # scaled, for squares of large values overflow
+        deviation = size * float((known / size).std()) if size > 0 else 0.0
+        if deviation > 0:
+            units[model.columns[position].name] = deviation
+    return units
+
+
+class Explained:
+    """Paths and explanations of a learner with ``artifact_``."""
+
+    artifact_: HardEnsemble
+    record_: dict[str, Any]
+
+    def _frame(self, x: Any) -> Any:
+        """Return a table that ``artifact_`` reads; the learner's own checks."""
+        return x
+
+    def decision_path(self, X: Any) -> Any:
+        """Return which nodes each row passes, as scikit-learn's trees and forests do.
+
+        Args:
+            X: table as in ``fit``.
+
+        Returns:
+            Of one tree CSR ``[n, nodes]``, 1 at a node that is passed; of a forest that, and where each tree's nodes
+            begin, ``[T + 1]``.
+        """
+        indicator, starts = self.artifact_.decision_path(self._frame(X))
+        return (indicator, starts) if hasattr(self, "budget") else indicator
+
+    def explain(
+        self, X: Any, *, keep: Collection[str] = (), wanted: Any = None, by: float | None = None,
+        counterfactual: bool = True,
+    ) -> list[Explanation]:  # fmt: skip
+        """Explain the answer to each row; see ``HardEnsemble.explain``. Changes count in standard deviations.
+
+        Args:
+            X: table as in ``fit``.
+            keep: names of columns that the counterfactual may not change.
+            wanted: the label or value to reach; None for any other label.
+            by: of a regression, how much the value has to rise or fall.
+            counterfactual: search for one.
+
+        Raises:
+            InputError: a column to keep is unknown, or what is wanted does not fit the model.
+        """
+        table = self._frame(X)
+        return self.artifact_.explain(
+            table, keep=keep, wanted=wanted, by=by, units=self.record_["units"], counterfactual=counterfactual
+        )
