@@ -191,7 +191,7 @@ def test_a_column_of_lists_is_left_out(softwood, shop, tmp_path):
         (["{absent}", "--target", "y"], "there is no such file"),
         (["{table}", "--target", "returnd"], "did you mean 'returned'?"),
         (["{table}", "--target", "returned", "--drop", "pric"], "did you mean 'price'?"),
-        (["{table}", "--target", "returned", "--drop", "returned"], "the target is dropped"),
+        (["{table}", "--target", "returned", "--drop", "returned"], "the column of --target is dropped"),
         (["{table}", "--target", "shop"], "one class only"),
         (["{empty}", "--target", "y"], "the table is empty"),
         (["{table}", "--target", "returned", "--time-limit", "5x"], "write 90, 90s, 5m or 1h"),

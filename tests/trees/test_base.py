@@ -12,7 +12,8 @@ from sklearn.exceptions import NotFittedError
 from softwood.core import SoftwoodWarning
 from softwood.trees import SoftModel, TreeClassifier, TreeRegressor
 from softwood.trees._candidates import Effort, Setting, gradient_candidates
-from softwood.trees._rows import Rows, held_out, make_groups
+from softwood.trees._folds import held_out, make_groups
+from softwood.trees._rows import Rows
 
 QUICK = {"max_depth": 3, "effort": 0.05, "n_jobs": 1}
 

@@ -7,9 +7,10 @@ from softwood.trees import SoftTree
 from softwood.trees._candidates import Effort, gradient_candidates, polished_settings
 from softwood.trees._coded_tree import Hardening, soft_parameters, to_dense, to_hard
 from softwood.trees._dense_tree import DenseTree, grown
+from softwood.trees._folds import make_groups
 from softwood.trees._gradient import _AnnealLearner, _one_tree, anneal_copies, hardened, make_batch, train_restarts
 from softwood.trees._restarts import BatchLearner, SoftTreeBatch, row_losses
-from softwood.trees._rows import Rows, make_groups
+from softwood.trees._rows import Rows
 
 EFFORT = Effort(kicks=3, restarts=3, epochs=30, most_steps=40, survivors=2)
 

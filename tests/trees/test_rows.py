@@ -4,67 +4,8 @@ import pytest
 from softwood.artifacts import Column
 from softwood.core import InputError
 from softwood.trees._candidates import Effort, cart_candidates, gradient_candidates, kick_candidates, polished_settings
-from softwood.trees._rows import Group, Rows, fold_of_rows, held_out, make_groups, sampled, scaled
-
-
-@pytest.mark.parametrize("classes", [2, 3, None])
-@pytest.mark.parametrize("folds", [2, 5, 7])
-def test_folds_are_equally_large_and_hold_the_same_share_of_each_class(make, classes, folds):
-    rows = make.rows(n=203, classes=classes)
-    fold = fold_of_rows(rows, folds, np.random.default_rng(0))
-    sizes = np.bincount(fold, minlength=folds)
-    assert sizes.max() - sizes.min() <= 1
-    for label in np.unique(rows.labels):
-        sizes = np.bincount(fold[rows.labels == label], minlength=folds)
-        assert sizes.max() - sizes.min() <= 1
-
-
-def test_folds_are_random_and_follow_the_seed(make):
-    rows = make.rows()
-    first, again, other = (fold_of_rows(rows, 5, np.random.default_rng(seed)) for seed in (0, 0, 1))
-    assert (first == again).all()
-    assert (first != other).mean() > 0.5
-    assert (first[:-1] == first[1:]).mean() < 0.5
-
-
-def test_groups_are_all_rows_and_all_but_each_fold(make):
-    rows = make.rows()
-    groups = make_groups(rows, 5, 2, np.random.default_rng(0))
-    assert len(groups) == 11
-    assert groups[0].active.all()
-    for repeat in (groups[1:6], groups[6:]):
-        assert (np.sum([~group.active for group in repeat], axis=0) == 1).all()
-    assert len(make_groups(rows, 0, 0, np.random.default_rng(0))) == 1
-
-
-def with_classes(make, counts):
-    labels = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
-    n = len(labels)
-    return Rows(make.columns, make.table(0, n), labels, np.eye(len(counts))[labels], np.ones(n))
-
-
-@pytest.mark.parametrize("counts", [[100, 1], [1, 1, 98], [3, 3, 3], [1, 1, 1, 1], [50, 50]])
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
-def test_the_rows_set_aside_never_take_the_last_row_of_a_class(make, counts, share):
-    rows = with_classes(make, counts)
-    for seed in range(20):
-        aside = held_out(rows, share, 1000, np.random.default_rng(seed))
-        assert set(rows.labels[~aside]) == set(range(len(counts)))
-
-
-@pytest.mark.parametrize("n", [100, 109, 157, 1000])
-@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.4, 0.5])
-@pytest.mark.parametrize("most", [7, 5000])
-def test_at_most_the_share_and_at_most_the_limit_is_set_aside(make, n, share, most):
-    rows = make.rows(n=n)
-    aside = held_out(rows, share, most, np.random.default_rng(0))
-    assert aside.sum() == min(int(share * n), most)
-    counts = np.bincount(rows.labels)
-    np.testing.assert_allclose(np.bincount(rows.labels[aside]), aside.mean() * counts, atol=1)
-
-
-def test_no_share_sets_nothing_aside(make):
-    assert not held_out(make.rows(), 0.0, 100, np.random.default_rng(0)).any()
+from softwood.trees._folds import make_groups
+from softwood.trees._rows import Group, Rows, sampled, scaled
 
 
 def test_scaled_values_have_mean_zero_and_variance_one():

@@ -7,7 +7,8 @@ from softwood.artifacts import Column
 from softwood.trees._candidates import Candidate, Setting, cart_candidates
 from softwood.trees._coded_tree import CodedTree, Hardening, leaf_logits, soft_parameters
 from softwood.trees._dense_tree import DenseTree
-from softwood.trees._rows import Group, Rows, make_groups
+from softwood.trees._folds import make_groups
+from softwood.trees._rows import Group, Rows
 from softwood.trees._select import METRICS, PRICES, STRENGTHS, Limits, choose, paired_difference
 
 COLUMNS = tuple(Column(name, "number") for name in "abc")

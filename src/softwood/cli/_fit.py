@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,15 +19,13 @@ import typer
 from softwood.cli._checkpoint import checkpoint, settings_of
 from softwood.cli._console import Output
 from softwood.cli._fit_text import say_found, say_table
-from softwood.cli._measure import certificate_on, known_rows
-from softwood.cli._model import CERTIFICATE, RECORD, SOFT, check_column, file_digest, read_like
+from softwood.cli._measure import certificate_on
+from softwood.cli._model import CERTIFICATE, RECORD, SOFT, file_digest
 from softwood.cli._options import TABLE_HELP, Json, Progress, read_duration
-from softwood.core import InputError, SoftwoodWarning, check_choice, check_number, check_replaceable
+from softwood.cli._prepare import Prepared, Scored, check_options, prepare
+from softwood.core import SoftwoodWarning, check_choice, check_number, check_replaceable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from softwood.data import Description, Table, Target
     from softwood.lifecycle import Certificate
 
 _FOREST_SIZE = 480  # leaf values
@@ -49,6 +47,10 @@ class FitOptions:
         metric: what selection compares, or None for the task's usual one.
         test: path of a table to certify on instead of rows held out.
         drop: columns to leave out.
+        weight: column of the rows' weights, or None.
+        group: column of groups that no split parts, or None.
+        time: column of times; later rows are judged by what earlier ones taught; or None.
+        keep: the group or time column, where it is an input too.
         time_limit: seconds, or None.
         effort: multiplies what is tried.
         holdout: share of the rows kept for the certificate.
@@ -66,32 +68,15 @@ class FitOptions:
     metric: str | None = None
     test: str | None = None
     drop: tuple[str, ...] = ()
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+    keep: tuple[str, ...] = ()
     time_limit: float | None = None
     effort: float = 1.0
     holdout: float = 0.1
     seed: int = 0
     out: Path = Path("model")
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A table that is ready to be fitted.
-
-    Args:
-        table: as it was read.
-        target: what is predicted.
-        found: what the columns are.
-        frame: the raw columns in use, m rows whose target is known.
-        y: targets ``[m]``.
-        test: raw columns and targets of the test table, or None.
-    """
-
-    table: Table
-    target: Target
-    found: Description
-    frame: pd.DataFrame
-    y: Any
-    test: tuple[pd.DataFrame, Any] | None
 
 
 def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
@@ -107,23 +92,21 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
     Raises:
         InputError: the table, the target or an option cannot be used.
     """
-    if options.task is not None:
-        check_choice("--task", options.task, ["classification", "regression"])
     check_choice("--shape", options.shape, ["tree", "forest"])
-    if options.test == "-" == options.table:
-        raise InputError("two tables on standard input", got="TABLE - and --test -", allowed="one -", fix="name a file")
+    check_options(options)
     check_replaceable(options.out)
     data = prepare(options)
     say_table(out, options, data)
     learner = _learner(options, data)
-    used = data.frame.assign(**{options.target: data.y})  # what is left out may hold lists, which have no hash
+    # what is left out may hold lists, which have no hash
+    used = data.frame.assign(**{options.target: data.y, **{f" {role}": part for role, part in data.roles.items()}})
     settings = settings_of(used, {**asdict(options), "out": None})
     place = options.out.with_name(f"{options.out.resolve().name}.checkpoint")
     with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out) as pressed, out.stages() as report:
         learner.set_params(progress=report, **({"checkpoint": folder} if options.shape == "tree" else {}))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SoftwoodWarning)  # columns left out: said above
-            learner.fit(data.frame, data.y)
+            learner.fit(data.frame, data.y, **data.roles)
         certificate = learner.certificate_ if data.test is None else _on_test(options, data.test, learner)
         record = _record(options, data, learner, interrupted=bool(pressed))
         extras = {
@@ -145,49 +128,6 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
         "interrupted": bool(pressed),
         "record": record,
     }
-
-
-def prepare(options: FitOptions) -> Prepared:
-    """Read the table and the test table, and find out what the columns are.
-
-    Args:
-        options: what was asked for.
-
-    Raises:
-        InputError: the table, the target or a column cannot be used.
-    """
-    import numpy as np
-
-    from softwood.data import describe, read_table, read_target
-
-    table = read_table(options.table)
-    check_column("--target", options.target, table.frame.columns)
-    for name in options.drop:
-        check_column("--drop", name, table.frame.columns)
-    if options.target in options.drop:
-        raise InputError("the target is dropped", got=options.target, allowed="other columns", fix="change --drop")
-    target = read_target(table.frame[options.target], options.task)
-    known = table.frame[target.rows].drop(columns=options.target).reset_index(drop=True)
-    every = replace(target, rows=np.ones(len(known), dtype=bool))
-    found = describe(known, every, leave_out=list(dict.fromkeys(options.drop)))
-    # the parts of a date are made from its raw column
-    raw = [name if name in known else name.rpartition(".")[0] for name in (column.name for column in found.columns)]
-    y = np.asarray(target.classes)[target.values] if target.classes else target.values
-    test = None if options.test is None else _read_test(options, options.test, table, target, found)
-    return Prepared(table, target, found, known[list(dict.fromkeys(raw))], y, test)
-
-
-def _read_test(
-    options: FitOptions, source: str, table: Table, target: Target, found: Description
-) -> tuple[pd.DataFrame, Any]:
-    """Read the test table before the search begins: a fault in it should not cost a fit."""
-    from softwood.artifacts import encode_table
-
-    make = {"delimiter": table.delimiter, "decimal": table.decimal}
-    frame = read_like(make, source, found.columns, target=options.target, classes=target.classes).frame
-    known, y = known_rows(target.classes or None, frame[options.target])
-    encode_table(found.columns, frame)
-    return frame[known].reset_index(drop=True), y
 
 
 def _learner(options: FitOptions, data: Prepared) -> Any:
@@ -219,13 +159,13 @@ def _most_leaves(size: int | None, classes: int) -> int | None:
     return int(check_number("--size", size, low=width, integer=True)) // width
 
 
-def _on_test(options: FitOptions, test: tuple[pd.DataFrame, Any], learner: Any) -> Certificate:
+def _on_test(options: FitOptions, test: Scored, learner: Any) -> Certificate:
     """Certify on the rows of the test table."""
-    limits = []
+    limits = list(test.limits)
     if options.test not in (None, "-") and file_digest(str(options.test)) == file_digest(options.table):
-        limits = ["rows that training has not seen: the test file is the training table"]
+        limits.append("rows that training has not seen: the test file is the training table")
     return certificate_on(
-        learner.artifact_, learner.soft_, *test, rows=f"the rows of {options.test}",
+        learner.artifact_, learner.soft_, test.frame, test.y, test.weight, rows=f"the rows of {options.test}",
         ships=learner.certificate_.ships, not_covered=limits,
     )  # fmt: skip
 
@@ -324,6 +264,16 @@ def register(app: typer.Typer) -> None:
         ] = None,
         test: Annotated[str | None, typer.Option(metavar="FILE", help="Certify on this table, train on all.")] = None,
         drop: Annotated[list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")] = None,
+        weight: Annotated[str | None, typer.Option(metavar="COL", help="Column of weights; no input then.")] = None,
+        group: Annotated[
+            str | None, typer.Option(metavar="COL", help="Rows of one group are never split; no input then.")
+        ] = None,
+        time: Annotated[
+            str | None, typer.Option(metavar="COL", help="Later rows judge what earlier ones taught; no input then.")
+        ] = None,
+        keep: Annotated[
+            list[str] | None, typer.Option(metavar="COL", help="Use the group or time column as input too.")
+        ] = None,
         time_limit: Annotated[str | None, typer.Option(metavar="TIME", help="Such as 90, 90s, 5m or 1h.")] = None,
         effort: Annotated[float, typer.Option(help="Multiplies what is tried.")] = 1.0,
         holdout: Annotated[float, typer.Option(help="Share of rows kept for the certificate.")] = 0.1,
@@ -334,8 +284,9 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Fit a tree or a forest to a table, harden it, certify it, and save it."""
         options = FitOptions(
-            table, target, task, shape, max_depth, size, min_samples_leaf, metric, test, tuple(drop or ()),
-            None if time_limit is None else read_duration(time_limit), effort, holdout, seed, out,
+            table, target, task, shape, max_depth, size, min_samples_leaf, metric, test, tuple(drop or ()), weight,
+            group, time, tuple(keep or ()), None if time_limit is None else read_duration(time_limit), effort, holdout,
+            seed, out,
         )  # fmt: skip
         console = Output(as_json, progress)
         found = fit_model(options, console)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from softwood.cli._console import Output
 
 if TYPE_CHECKING:
-    from softwood.cli._fit import FitOptions, Prepared
+    from softwood.cli._fit import FitOptions
+    from softwood.cli._prepare import Prepared
     from softwood.lifecycle import Certificate
 
 _MOST_LISTED = 20
@@ -22,6 +24,8 @@ def say_table(out: Output, options: FitOptions, data: Prepared) -> None:
     out.say(f"Target  {options.target}: {data.target.kind}{_spread(data)}", style="bold")
     for note in data.target.notes:
         out.say(f"  {note}")
+    for note in data.notes:
+        out.say(f"Rows    {note}", style="bold")
     out.say(f"Columns {data.found.notes[0]}", style="bold")
     for note in data.found.notes[1:]:
         out.say(f"  {note}")
@@ -45,6 +49,11 @@ def _say_pairs(out: Output, head: str, pairs: tuple[tuple[str, str], ...]) -> No
         out.say(f"  {head}: {len(pairs) - _MOST_LISTED} more, see record.json")
 
 
+def _folds(made: Sequence[int]) -> str:
+    folds, repeats = made
+    return f"{folds} folds" + (f", {repeats} times over" if repeats > 1 else "") if folds else "too few for folds"
+
+
 def say_found(
     out: Output, options: FitOptions, learner: Any, certificate: Certificate, *, unseen: bool, interrupted: bool
 ) -> None:
@@ -53,6 +62,7 @@ def say_found(
     out.say(str(learner.artifact_))
     out.title("Why this one")
     out.say(learner.record_["reason"])
+    out.say(f"Rows were divided {learner.record_['split']}; {_folds(learner.record_['folds'])}")
     for cut in learner.record_["cut_by_time_limit"]:
         out.say(f"The time limit left out: {cut}")
     if interrupted:

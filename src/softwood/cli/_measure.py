@@ -73,8 +73,8 @@ def _texts(values: pd.Series) -> np.ndarray:
 
 
 def certificate_on(
-    model: HardEnsemble, soft: Any, frame: pd.DataFrame, y: np.ndarray, *, rows: str, ships: str | None = None,
-    not_covered: Sequence[str] = (),
+    model: HardEnsemble, soft: Any, frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray | None = None, *, rows: str,
+    ships: str | None = None, not_covered: Sequence[str] = (),
 ) -> Certificate:  # fmt: skip
     """Certify a model on rows whose targets are known.
 
@@ -83,6 +83,7 @@ def certificate_on(
         soft: the model before hardening, or None.
         frame: raw columns, m rows.
         y: targets ``[m]``.
+        weight: ``[m]``, or None.
         rows: which rows these are, in words.
         ships: what ships, in words.
         not_covered: further limits.
@@ -91,8 +92,8 @@ def certificate_on(
 
     return certify(
         model, soft, (frame, y), loss="squared" if model.classes is None else "log_loss",
-        rounded=None if soft is None else soft.rounded, classes=model.classes, rows=rows,
-        ships=ships or describe_model(model), not_covered=not_covered, level=_LEVEL,
+        rounded=None if soft is None else soft.rounded, classes=model.classes,
+        sample_weight=weight, rows=rows, ships=ships or describe_model(model), not_covered=not_covered, level=_LEVEL,
     )  # fmt: skip
 
 
@@ -102,34 +103,42 @@ def describe_model(model: HardEnsemble) -> str:
     return f"{trees} of {model.n_leaves} leaves, depth {model.depth}"
 
 
-def scores_on(model: HardEnsemble, frame: pd.DataFrame, y: np.ndarray) -> dict[str, Estimate]:
+def scores_on(
+    model: HardEnsemble, frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray | None = None
+) -> dict[str, Estimate]:
     """Return scores with 95 % intervals: accuracy and log-loss, or R2, RMSE and MAE.
 
     The accuracy's interval is exact, that of R2 by the delta method, those of means by the normal distribution.
+    Weights count in all but the accuracy, which is a share of rows.
 
     Args:
         model: what ships.
         frame: raw columns, m rows.
         y: targets ``[m]``.
+        weight: ``[m]``, or None.
     """
-    main = certificate_on(model, None, frame, y, rows="rows that are scored")
+    main = certificate_on(model, None, frame, y, weight, rows="rows that are scored")
     found = {} if main.score is None or main.score_name is None else {main.score_name: main.score}
     answers = model(frame)
     if model.classes is None:
         error = np.abs(answers - y)
-        squared = _mean(error**2)
+        squared = _mean(error**2, weight)
         found["RMSE"] = _estimate(*(math.sqrt(max(part, 0.0)) for part in squared))
-        found["MAE"] = _estimate(*_mean(error))
+        found["MAE"] = _estimate(*_mean(error, weight))
     else:
         column = {label: index for index, label in enumerate(model.classes)}
         right = answers[np.arange(len(y)), [column[label] for label in y.tolist()]]
-        found["log-loss"] = _estimate(*_mean(-np.log(np.clip(right, _CLIP, 1.0))))
+        found["log-loss"] = _estimate(*_mean(-np.log(np.clip(right, _CLIP, 1.0)), weight))
     return found
 
 
-def _mean(values: np.ndarray) -> tuple[float, float, float]:
-    reach = NormalDist().inv_cdf((1 + _LEVEL) / 2) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    mean = float(values.mean())
+def _mean(values: np.ndarray, weight: np.ndarray | None) -> tuple[float, float, float]:
+    """Return a mean with its interval; weighted rows count as (sum w)^2 / sum w^2."""
+    weight = np.ones(len(values)) if weight is None else weight
+    rows = weight.sum() ** 2 / (weight**2).sum()
+    mean = float(np.average(values, weights=weight))
+    variance = float(np.average((values - mean) ** 2, weights=weight))
+    reach = NormalDist().inv_cdf((1 + _LEVEL) / 2) * math.sqrt(variance / max(rows - 1, 1))
     return mean, max(mean - reach, 0.0), mean + reach  # a loss is never below 0
 
 

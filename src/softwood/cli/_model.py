@@ -50,6 +50,12 @@ class Model:
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedFileError(self.path / SOFT, f"it is no soft model ({error})", "fit again") from error
 
+    @property
+    def weight(self) -> str | None:
+        """Name of the column that weighed the rows in training, or None."""
+        name = self.record.get("options", {}).get("weight")
+        return None if name is None else str(name)
+
     def target(self, override: str | None) -> str:
         """Return the name of the target column."""
         name = override or self.record.get("target")

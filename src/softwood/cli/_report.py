@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softwood.cli._console import Output
-from softwood.cli._measure import known_rows
 from softwood.cli._model import CERTIFICATE, Model, is_training_table, load_model, read_json, read_like_training
 from softwood.cli._options import TABLE_HELP, Json, ModelPath
+from softwood.cli._prepare import Scored, scored_rows
 from softwood.core import InputError, write_atomic
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
+    pass
 
 
 def report_page(model: Model, source: str | None = None, *, target: str | None = None, show: str | None = None) -> str:
@@ -36,24 +35,25 @@ def report_page(model: Model, source: str | None = None, *, target: str | None =
     from softwood.report import report
 
     stored = read_json(model.path / CERTIFICATE)
-    frame, y, about = _rows(model, source, target)
+    measured, about = _rows(model, source, target)
     return report(
         model.ensemble, certificate=Certificate.from_dict(stored) if stored else None, record=model.record,
-        table=frame, y=y, about=about, rows=None if show is None else read_like_training(model, show).frame,
+        **({} if measured is None else {"table": measured.frame, "y": measured.y, "weight": measured.weight}),
+        about=about, rows=None if show is None else read_like_training(model, show).frame,
     )  # fmt: skip
 
 
-def _rows(model: Model, source: str | None, target: str | None) -> tuple[pd.DataFrame | None, np.ndarray | None, str]:
-    """Return the rows whose target is known, their targets, and which rows these are in words."""
+def _rows(model: Model, source: str | None, target: str | None) -> tuple[Scored | None, str]:
+    """Return the rows whose target is known, and which rows these are in words."""
     if source is None:
-        return None, None, ""
+        return None, ""
     name = model.target(target)
     frame = read_like_training(model, source, target=name).frame
-    known, y = known_rows(model.ensemble.classes, frame[name])
+    measured = scored_rows(frame, name, model.ensemble.classes, model.weight)
     about = "the rows of standard input" if source == "-" else f"the rows of {source}"
     if is_training_table(model, source):
         about += ", the table that the model was fitted on, so it is optimistic"
-    return frame[known].reset_index(drop=True), y, about
+    return measured, about
 
 
 def _place(model: Model, out: Path | None) -> Path:

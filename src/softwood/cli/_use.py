@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from softwood.cli._console import Output, write_bytes
-from softwood.cli._measure import certificate_on, known_rows, scores_on
+from softwood.cli._measure import certificate_on, scores_on
 from softwood.cli._model import CERTIFICATE, Model, is_training_table, load_model, read_json, read_like_training
 from softwood.cli._options import Json, ModelPath, TablePath
+from softwood.cli._prepare import Scored, scored_rows
 from softwood.core import UnsupportedError, write_atomic
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 Target = Annotated[
@@ -70,13 +70,14 @@ def scores(model: Model, source: str, target: str | None = None) -> dict[str, An
     Raises:
         InputError: a column is absent, or labels are unknown.
     """
-    frame, y, left_out = _rows_with_target(model, source, model.target(target))
-    found = scores_on(model.ensemble, frame, y)
+    rows, left_out = _rows_with_target(model, source, model.target(target))
+    found = scores_on(model.ensemble, rows.frame, rows.y, rows.weight)
     return {
         "model": str(model.path),
         "table": source,
-        "rows": len(y),
+        "rows": len(rows.y),
         "rows_without_target": left_out,
+        "weight": None if rows.weight is None else model.weight,
         "is_training_table": is_training_table(model, source),
         "level": 0.95,
         "scores": {name: asdict(estimate) for name, estimate in found.items()},
@@ -97,18 +98,20 @@ def certificate(model: Model, source: str, target: str | None = None) -> Any:
     Raises:
         InputError: a column is absent, or labels are unknown.
     """
-    frame, y, _ = _rows_with_target(model, source, model.target(target))
+    rows, _ = _rows_with_target(model, source, model.target(target))
     limits = ["whether training has seen some of these rows: that cannot be told from the table"]
     if is_training_table(model, source):
         limits = ["rows that training has not seen: this is the table that the model was fitted on"]
-    rows = "the rows of standard input" if source == "-" else f"the rows of {source}"
-    return certificate_on(model.ensemble, model.soft(), frame, y, rows=rows, not_covered=limits)
+    told = "the rows of standard input" if source == "-" else f"the rows of {source}"
+    return certificate_on(
+        model.ensemble, model.soft(), rows.frame, rows.y, rows.weight, rows=told, not_covered=limits
+    )  # fmt: skip
 
 
-def _rows_with_target(model: Model, source: str, target: str) -> tuple[pd.DataFrame, np.ndarray, int]:
+def _rows_with_target(model: Model, source: str, target: str) -> tuple[Scored, int]:
     frame = read_like_training(model, source, target=target).frame
-    known, y = known_rows(model.ensemble.classes, frame[target])
-    return frame[known].reset_index(drop=True), y, int((~known).sum())
+    rows = scored_rows(frame, target, model.ensemble.classes, model.weight)
+    return rows, len(frame) - len(rows.y)
 
 
 def register(app: typer.Typer) -> None:
@@ -143,6 +146,8 @@ def register(app: typer.Typer) -> None:
         for name, part in found["scores"].items():
             console.say(f"{name:8} {part['value']:.4g}  [{part['low']:.4g}, {part['high']:.4g}]")
         console.say(f"on {found['rows']} rows of {table}; intervals at 0.95 confidence")
+        if found["weight"]:
+            console.say(f"rows are weighted by {found['weight']}; an accuracy counts each row once")
         if found["rows_without_target"]:
             console.say(f"{found['rows_without_target']} rows without a target were left out")
         if found["is_training_table"]:

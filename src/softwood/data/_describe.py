@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from softwood.data._kinds import Finding, find_kind
 from softwood.data._leaks import find_leak, orders_target
 from softwood.data._read import read_table
 from softwood.data._target import Target, read_target
+
+_UNWANTED = "left out by the user"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class Description:
     notes: tuple[str, ...] = ()
 
 
-def describe(frame: Any, target: str | Target | None = None, *, leave_out: Collection[str] = ()) -> Description:
+def describe(
+    frame: Any, target: str | Target | None = None, *, leave_out: Collection[str] | Mapping[str, str] = ()
+) -> Description:
     """Find the kind of every column.
 
     number: any numbers, also few-valued ones, and text that is numbers ("1.5", but not codes like "00501").
@@ -61,7 +65,7 @@ def describe(frame: Any, target: str | Target | None = None, *, leave_out: Colle
         frame: n rows, anything that ``read_table`` accepts.
         target: name of the column that is predicted, or what ``read_target`` made of it, or None. With a
             target, leaks are looked for (``find_leak`` states the rules) in all columns and identifiers.
-        leave_out: names of columns that the user does not want.
+        leave_out: names of columns that the user does not want, or a dict from them to the reason.
 
     Returns:
         The description.
@@ -85,7 +89,7 @@ def describe(frame: Any, target: str | Target | None = None, *, leave_out: Colle
     names = [name for name in table.columns if name not in {*wanted, *leave_out}]
     findings = {name: _no_clash(find_kind(name, table[name]), table) for name in names}
     columns = tuple(column for finding in findings.values() for column in finding.columns)
-    dropped = [(name, "left out by the user") for name in leave_out]
+    dropped = list((leave_out if isinstance(leave_out, Mapping) else dict.fromkeys(leave_out, _UNWANTED)).items())
     dropped += [(name, finding.reason) for name, finding in findings.items() if finding.reason]
     if not columns:
         raise InputError(

@@ -7,6 +7,7 @@ holds the interpreter lock.
 """
 
 from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
+from softwood.kernels._deal import deal
 from softwood.kernels._dense import MISSING, dense_leaf_indices
 from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, polish, tree_cost
 from softwood.kernels._score import Packed, pack, raw_scores
@@ -24,6 +25,7 @@ __all__ = [
     "Problem",
     "best_splits",
     "boosted_leaves",
+    "deal",
     "dense_leaf_indices",
     "grow",
     "grow_boosted",

@@ -202,6 +202,8 @@ def _table_text(record: Mapping[str, Any]) -> Markup | None:
         compared = f", compared on {folds[0]} folds" if folds[0] else ""
         compared += f", {folds[1]} times" if folds[0] and folds[1] > 1 else ""
         said.append(f"{number(search['rows'])} rows were learned from{compared}.")
+    if search.get("split"):
+        said.append(f"They were divided {search['split']}.")
     if search.get("held_out_rows"):
         said.append(f"{number(search['held_out_rows'])} rows were held out for the certificate.")
     notes = [*about.get("notes", []), *record.get("notes", [])]

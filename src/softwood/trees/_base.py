@@ -15,10 +15,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from softwood.artifacts import Column, HardEnsemble, encode_table
 from softwood.core import InputError, SoftwoodWarning, check_number
-from softwood.data import describe, read_table
+from softwood.data import describe, read_table, row_groups, row_times
 from softwood.lifecycle import Certificate, certify
 from softwood.trees._explained import Explained, column_units
-from softwood.trees._rows import Rows, held_out
+from softwood.trees._folds import held_out
+from softwood.trees._rows import Rows
 from softwood.trees._soft_model import SoftModel
 
 _LEAST_TO_HOLD_OUT, _MOST_HELD_OUT = 100, 5_000  # rows
@@ -35,6 +36,8 @@ class Training:
         y: ``[n]`` or ``[n, K]``.
         weight: float64 ``[n]``, mean 1.
         given_weight: ``[n]``, or None if the user gave none.
+        together: int ``[n]``, number of each row's group, or None.
+        time: int ``[n]``, rank of each row in time, or None.
     """
 
     table: Any
@@ -43,12 +46,44 @@ class Training:
     y: np.ndarray
     weight: Any = None
     given_weight: Any = None
+    together: Any = None
+    time: Any = None
 
     def take(self, keep: np.ndarray) -> Training:
         """Return the rows where the mask ``keep`` is True."""
         table = self.table[keep]
-        weight, given = (None if part is None else part[keep] for part in (self.weight, self.given_weight))
-        return Training(table, self.columns, self.x[keep], self.y[keep], weight, given)
+        parts = (self.weight, self.given_weight, self.together, self.time)
+        taken = (None if part is None else part[keep] for part in parts)
+        return Training(table, self.columns, self.x[keep], self.y[keep], *taken)
+
+    def divided(self, groups: Any, time: Any) -> Training:
+        """Return the same with what says how rows may be divided: by whole groups, or by time, or neither."""
+        if groups is not None and time is not None:
+            raise InputError(
+                "rows are divided by groups or by time", got="both groups and time", allowed="one of them",
+                fix="leave one out; with time, rows of one group may lie on both sides",
+            )  # fmt: skip
+        n = len(self.y)
+        together = None if groups is None else row_groups(groups, n)
+        return replace(self, together=together, time=None if time is None else row_times(time, n))
+
+    def describe_split(self, aside: np.ndarray) -> tuple[str, str, list[str]]:
+        """Say how rows were divided: for the record, which rows are set aside, and what that leaves uncovered.
+
+        Args:
+            aside: rows that are set aside, bool ``[n]``.
+        """
+        count = int(aside.sum())
+        if self.together is not None:
+            inside = len(np.unique(self.together[aside]))
+            told = f"by group: {len(np.unique(self.together))} groups, each whole in one fold or set aside"
+            limits = ["how much groups differ: the intervals take rows as independent, and are too narrow for groups"]
+            return told, f"{count} rows, {inside} whole groups, held out from training and selection", limits
+        if self.time is not None:
+            times = len(np.unique(self.time))
+            told = f"by time: {times} times; what is judged is later than what was learned from"
+            return told, f"the latest {count} rows, held out from training and selection", []
+        return "at random", f"{count} rows held out from training and selection", []
 
     def weighted(self, sample_weight: Any) -> Training:
         """Return the rows of positive weight, with weights of mean 1."""
@@ -59,8 +94,7 @@ class Training:
                 fix="check sample_weight",
             )  # fmt: skip
         given = None if sample_weight is None else weight
-        whole = Training(self.table, self.columns, self.x, self.y, weight / weight[weight > 0].mean(), given)
-        return whole.take(weight > 0)
+        return replace(self, weight=weight / weight[weight > 0].mean(), given_weight=given).take(weight > 0)
 
 
 def class_weighted(data: Training, class_weight: Any) -> Training:
@@ -135,11 +169,10 @@ class TableLearner(Explained, BaseEstimator):
     def _certify(self, record: dict[str, Any], importance: np.ndarray, data: Training, aside: np.ndarray) -> None:
         """Certify on the rows set aside; where there are none, on the training rows, and say so."""
         units = column_units(self.artifact_, data.x[~aside])
-        self.record_ = {**record, "held_out_rows": int(aside.sum()), "units": units}
+        split, rows, limits = data.describe_split(aside)
+        self.record_ = {**record, "held_out_rows": int(aside.sum()), "split": split, "units": units}
         self.feature_importances_ = importance
         measured = data.take(aside if aside.any() else ~aside)
-        rows = f"{len(measured.y)} rows held out from training and selection"
-        limits = []
         if not aside.any():
             rows = f"the {len(measured.y)} training rows"
             limits = ["rows that training has not seen: too few came, or holdout=0, so every number is optimistic"]
@@ -217,7 +250,7 @@ class ClassLearner(TableLearner):
                 allowed="two classes or more", fix="choose another target, or add rows of another class",
             )  # fmt: skip
         indicators = np.eye(len(self.classes_))[labels]
-        return Rows(data.columns, data.x, labels.astype(np.int32), indicators, data.weight)
+        return Rows(data.columns, data.x, labels.astype(np.int32), indicators, data.weight, data.together, data.time)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return class probabilities, ``[n, classes]``.

@@ -22,8 +22,9 @@ from softwood.trees._candidates import (
     polished_settings,
 )
 from softwood.trees._dense_tree import node_costs
+from softwood.trees._folds import folds_that_fit, make_groups
 from softwood.trees._gradient import one_thread
-from softwood.trees._rows import Group, Rows, make_groups
+from softwood.trees._rows import Group, Rows
 from softwood.trees._select import Choice, Limits, choose
 from softwood.trees._threads import plain_interrupts
 
@@ -194,12 +195,12 @@ def _place(options: Options, rows: Rows) -> Path | None:
 
 
 def folds_for(rows: Rows) -> tuple[int, int]:
-    """Return folds and repeats: none where a fold would hold fewer than two rows."""
+    """Return folds and repeats: none where a fold would hold fewer than two rows, or where nothing can be parted."""
     if rows.n < 10:
         return 0, 0
     if rows.n < _SMALL:
-        return 5, 2
-    return (5, 1) if rows.n < _LARGE else (3, 1)
+        return folds_that_fit(rows, 5, 2)
+    return folds_that_fit(rows, 5 if rows.n < _LARGE else 3, 1)
 
 
 def _importance(choice: Choice, problem: Any, codec: Any) -> np.ndarray:

@@ -11,9 +11,10 @@ import numpy as np
 
 from softwood.core import Budget, InputError
 from softwood.trees._engine import Progress, folds_for
+from softwood.trees._folds import make_groups
 from softwood.trees._forest import BoostSetting, Forest, boost, first_trees, loss_parts, n_outputs, refit_leaves
-from softwood.trees._rows import Group, Rows, make_groups
-from softwood.trees._select import METRICS, paired_difference
+from softwood.trees._rows import Group, Rows
+from softwood.trees._select import METRICS, judged_weight, paired_difference
 from softwood.trees._threads import each, plain_interrupts
 
 REFITS = (3.0, 30.0, 300.0)  # strengths with which re-fitted leaves are held to the booster's
@@ -132,14 +133,14 @@ def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> Fou
     try:
         with plain_interrupts():
             if len(groups) > 1 and len(settings) > 1:
-                judges = groups[1:] if rows.n < _SMALL else groups[1:2]
+                judges = groups[1:] if rows.n < _SMALL else groups[-1:]
                 screened = _screen(judges, settings, options, in_time(0.3), progress)
                 cut += ["screening"] * (len(screened) < len(settings))
                 winner = _untried(screened[0])
                 finalists = screened[: max(1, _FINALISTS)]
                 variants = _out_of_fold(groups, finalists, options, in_time(0.8), progress)
                 cut += ["finalists"] * (len(variants) < len(finalists) * len(_VARIANTS))
-                winner, difference, error = _choose(variants, rows.weight)
+                winner, difference, error = _choose(variants, judged_weight(groups), rows.together)
                 reason = _reason(winner, difference, error, options.metric)
     except KeyboardInterrupt:
         interrupted = True  # the likeliest setting, or the best that was screened, already makes a forest
@@ -226,7 +227,7 @@ def _out_of_fold(
     progress: Progress,
 ) -> list[_Variant]:  # fmt: skip
     """Return each setting, as grown and with each re-fit, with its out-of-fold losses."""
-    rows = groups[0].rows
+    rows, weight = groups[0].rows, judged_weight(groups)
     for group in groups:
         group.codes  # noqa: B018 - computed once, before the threads share it
 
@@ -251,14 +252,16 @@ def _out_of_fold(
             losses = np.zeros(rows.n)
             for group, part in zip(groups[1:], parts, strict=True):
                 losses[group.judged] = part[v][group.judged]
-            variants.append(_Variant(setting, spent, refit, losses, float(np.average(losses, weights=rows.weight))))
+            variants.append(_Variant(setting, spent, refit, losses, float(np.average(losses, weights=weight))))
     return variants
 
 
-def _choose(variants: Sequence[_Variant], weight: np.ndarray) -> tuple[_Variant, float, float]:
+def _choose(
+    variants: Sequence[_Variant], weight: np.ndarray, together: np.ndarray | None
+) -> tuple[_Variant, float, float]:
     plain = min((v for v in variants if v.refit is None), key=lambda v: v.mean)
     rival = min((v for v in variants if v.refit is not None), key=lambda v: v.mean)
-    difference, error = paired_difference(rival.losses - plain.losses, weight)
+    difference, error = paired_difference(rival.losses - plain.losses, weight, together)
     return (rival if difference < -error else plain), difference, error
 
 

@@ -153,18 +153,20 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         )  # fmt: skip
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TreeClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None) -> TreeClassifier:
         """Find, harden and certify the tree.
 
         Args:
             X: ``[n, C]`` array of numbers, NaN where missing, or a data frame with numbers, categories, booleans.
             y: ``[n]`` labels.
             sample_weight: ``[n]``, >= 0; rows of weight 0 are left out.
+            groups: ``[n]``, the group of each row, such as a patient: none is on both sides of a fold or the hold-out.
+            time: ``[n]``, numbers, dates or their texts: later rows are judged by what earlier ones taught.
         """
         options = self._options(("accuracy", "log_loss"))
         data = self._table(X, y)
         check_classification_targets(data.y)
-        data = class_weighted(data.weighted(sample_weight), self.class_weight)
+        data = class_weighted(data.divided(groups, time).weighted(sample_weight), self.class_weight)
         rows = self._class_rows(data)
         count = len(self.classes_)
         found, aside = self._search(rows, options)
@@ -245,18 +247,20 @@ class TreeRegressor(RegressorMixin, TreeLearner):
             progress=progress,
         )  # fmt: skip
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TreeRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None) -> TreeRegressor:
         """Find, harden and certify the tree.
 
         Args:
             X: ``[n, C]`` array of numbers, NaN where missing, or a data frame with numbers, categories, booleans.
             y: ``[n]`` values, or ``[n, K]`` for K targets.
             sample_weight: ``[n]``, >= 0; rows of weight 0 are left out.
+            groups: ``[n]``, the group of each row, such as a patient: none is on both sides of a fold or the hold-out.
+            time: ``[n]``, numbers, dates or their texts: later rows are judged by what earlier ones taught.
         """
         options = self._options(("squared", "absolute"))
-        data = self._table(X, y, multi_output=True, y_numeric=True).weighted(sample_weight)
+        data = self._table(X, y, multi_output=True, y_numeric=True).divided(groups, time).weighted(sample_weight)
         wide = data.y.astype(np.float64).reshape(len(data.y), -1)
-        rows = Rows(data.columns, data.x, np.zeros(0, np.int32), wide, data.weight)
+        rows = Rows(data.columns, data.x, np.zeros(0, np.int32), wide, data.weight, data.together, data.time)
         # rows set aside have no part in the scale either
         targets, mean, deviation = scaled(wide, data.weight * ~self._aside(rows, options.seed))
         found, aside = self._search(replace(rows, targets=targets), options)

@@ -1,4 +1,4 @@
-"""The rows a learner is given, and the groups (all rows, or all but one fold) that every candidate is fitted on."""
+"""The rows a learner is given, and a group of them (all rows, or all but one fold) that a candidate is fitted on."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class Rows:
         labels: int32 ``[n]``, class of each row; empty for regression.
         targets: float64 ``[n, K]``: class indicators; or values, scaled to mean 0 and variance 1.
         weight: float64 ``[n]``, >= 0, mean 1.
+        together: int ``[n]``, number of the group of each row: no split parts a group; None where rows stand alone.
+        time: int ``[n]``, rank in time: splits judge on later rows than they learn from; None without time.
     """
 
     columns: tuple[Column, ...]
@@ -34,6 +36,8 @@ class Rows:
     labels: np.ndarray
     targets: np.ndarray
     weight: np.ndarray
+    together: np.ndarray | None = None
+    time: np.ndarray | None = None
 
     @property
     def n(self) -> int:
@@ -49,14 +53,16 @@ class Rows:
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that name these rows."""
         digest = hashlib.sha256(repr(self.columns).encode())
-        for part in (self.x, self.labels, self.targets, self.weight):
-            digest.update(repr((part.shape, part.dtype)).encode() + np.ascontiguousarray(part).tobytes())
+        for part in (self.x, self.labels, self.targets, self.weight, self.together, self.time):
+            if part is not None:
+                digest.update(repr((part.shape, part.dtype)).encode() + np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
 
     def take(self, keep: np.ndarray) -> Rows:
         """Return the rows where the mask ``keep`` is True."""
         labels = self.labels[keep] if self.is_classification else self.labels
-        return Rows(self.columns, self.x[keep], labels, self.targets[keep], self.weight[keep])
+        together, time = (None if part is None else part[keep] for part in (self.together, self.time))
+        return Rows(self.columns, self.x[keep], labels, self.targets[keep], self.weight[keep], together, time)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,53 +138,6 @@ def sampled(data: Problem, most: int, seed: np.random.Generator) -> Problem:
         moments=data.moments[rows] * ratio if len(data.moments) else data.moments, weight=data.weight[rows] * ratio,
         active=np.ones(len(rows), bool),
     )  # fmt: skip
-
-
-def fold_of_rows(rows: Rows, folds: int, seed: np.random.Generator) -> np.ndarray:
-    """Return the fold of each row, int ``[n]``, equally large and with the same share of each class.
-
-    Args:
-        rows: what is divided.
-        folds: how many.
-        seed: source of the order.
-    """
-    fold = np.empty(rows.n, np.int64)
-    fold[_shuffled_by_class(rows, seed)] = np.arange(rows.n) % folds
-    return fold
-
-
-def _shuffled_by_class(rows: Rows, seed: np.random.Generator) -> np.ndarray:
-    """Return the rows class by class, in random order within each: evenly spaced ones hold the classes' shares."""
-    order = seed.permutation(rows.n)
-    return order[np.argsort(rows.labels[order], kind="stable")] if rows.is_classification else order
-
-
-def make_groups(rows: Rows, folds: int, repeats: int, seed: np.random.Generator) -> list[Group]:
-    """Return the group of all rows, then one for each fold of each repeat, without that fold's rows."""
-    groups = [Group(rows, np.ones(rows.n, bool))]
-    for _ in range(repeats):
-        fold = fold_of_rows(rows, folds, seed)
-        groups += [Group(rows, fold != index) for index in range(folds)]
-    return groups
-
-
-def held_out(rows: Rows, share: float, most: int, seed: np.random.Generator) -> np.ndarray:
-    """Return the rows set aside for the certificate, bool ``[n]``, in the classes' proportions.
-
-    Args:
-        rows: what is divided.
-        share: of the rows.
-        most: at most this many.
-        seed: source of the choice.
-    """
-    count = min(int(share * rows.n), most)
-    out = np.zeros(rows.n, bool)
-    if count:
-        out[_shuffled_by_class(rows, seed)[(2 * np.arange(count) + 1) * rows.n // (2 * count)]] = True
-    for label in np.unique(rows.labels[out]) if rows.is_classification else ():
-        if (rows.labels[~out] == label).sum() == 0:  # a class is never only among the rows set aside
-            out &= rows.labels != label
-    return out
 
 
 def scaled(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -125,7 +125,7 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
     winner, difference, error, reason = cart, 0.0, 0.0, "CART was the only candidate"
     if others and len(groups) > 1:
         rival = min(others, key=_rank)
-        difference, error = paired_difference(rival.losses - cart.losses, groups[0].rows.weight)
+        difference, error = paired_difference(rival.losses - cart.losses, *_judged(groups))
         wins = difference < -error
         winner = rival if wins else cart
         verb = "is" if wins else "is not"
@@ -153,9 +153,12 @@ def _against_plain(refitted: _Scored, groups: Sequence[Group], metric: str, limi
     plain = _score(groups, refitted.candidate, None, metric, limits)
     if not all(limits.hold(parent.dense(), parent.hardening.problem) for parent in refitted.candidate.soft):
         return refitted
-    weight = groups[0].rows.weight
-    gain, error = paired_difference(refitted.smooth - plain.smooth, weight)
+    gain, error = paired_difference(refitted.smooth - plain.smooth, *_judged(groups))
     return refitted if gain < -2 * error else plain
+
+
+def _judged(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray | None]:
+    return judged_weight(groups), groups[0].rows.together
 
 
 def _rank(scored: _Scored) -> tuple[float, float]:
@@ -163,12 +166,42 @@ def _rank(scored: _Scored) -> tuple[float, float]:
     return scored.trial.loss + _TIE * scored.trial.smooth, -scored.trial.price
 
 
-def paired_difference(difference: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
-    """Return weighted mean and standard error."""
-    mean = float(np.average(difference, weights=weight))
-    variance = float(np.average((difference - mean) ** 2, weights=weight))
-    effective = weight.sum() ** 2 / (weight**2).sum()
-    return mean, float(np.sqrt(variance / max(effective - 1, 1)))
+def judged_weight(groups: Sequence[Group]) -> np.ndarray:
+    """Return the weight of each row, ``[n]``; 0 where no group is judged on it: what no fold answers counts nowhere.
+
+    Args:
+        groups: group 0 of all rows, then one for each fold.
+    """
+    weight = groups[0].rows.weight
+    if len(groups) == 1:
+        return weight
+    judged: np.ndarray = weight * np.logical_or.reduce([group.judged for group in groups[1:]])
+    return judged
+
+
+def paired_difference(
+    difference: np.ndarray, weight: np.ndarray, together: np.ndarray | None = None
+) -> tuple[float, float]:
+    r"""Return the weighted mean and its standard error.
+
+    With weights w that sum to 1 and deviations d from the mean, the error is that of :math:`1 / \sum w^2` rows. Rows
+    of one group go wrong together: with G groups it is :math:`\sqrt{\frac{G}{G-1} \sum_g (\sum_{i \in g} w_i d_i)^2}`.
+
+    Args:
+        difference: ``[n]``.
+        weight: ``[n]``, >= 0.
+        together: number of each row's group ``[n]``, or None.
+    """
+    weight = weight / weight.sum()
+    mean = float(weight @ difference)
+    deviation = difference - mean
+    if together is not None:
+        number = np.unique(together, return_inverse=True)[1]
+        groups = int((np.bincount(number, weights=weight) > 0).sum())
+        parts = np.bincount(number, weights=weight * deviation)
+        return mean, float(np.sqrt(parts @ parts * groups / max(groups - 1, 1)))
+    effective = 1 / (weight**2).sum()
+    return mean, float(np.sqrt(weight @ deviation**2 / max(effective - 1, 1)))
 
 
 def _shape(tree: DenseTree, group: Group, trial: Trial, limits: Limits) -> DenseTree:
@@ -215,7 +248,7 @@ def _score(groups: Sequence[Group], candidate: Candidate, price: float | None, m
         total += [np.where(judged, METRICS[name](answers, rows), 0.0) for name in names]
         count += judged
     losses, smooth = total / np.maximum(count, 1)
-    mean, mean_smooth = (float(np.average(part, weights=rows.weight)) for part in (losses, smooth))
+    mean, mean_smooth = (float(np.average(part, weights=rows.weight * (count > 0))) for part in (losses, smooth))
     return _Scored(candidate, Trial(setting, trial.price, mean, mean_smooth), losses, smooth, price is None)
 
 

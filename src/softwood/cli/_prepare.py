@@ -1,0 +1,204 @@
+"""From the table that ``softwood fit`` is given to what a learner takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from softwood.cli._measure import known_rows
+from softwood.cli._model import check_column, read_like
+from softwood.core import InputError, check_choice
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from softwood.cli._fit import FitOptions
+    from softwood.data import Description, Table, Target
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Rows to measure a model on.
+
+    Args:
+        frame: raw columns, m rows whose target is known.
+        y: targets ``[m]``.
+        weight: ``[m]``, or None.
+        limits: what measuring on them does not cover, in words.
+    """
+
+    frame: pd.DataFrame
+    y: np.ndarray
+    weight: np.ndarray | None
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A table that is ready to be fitted.
+
+    Args:
+        table: as it was read.
+        target: what is predicted.
+        found: what the columns are.
+        frame: the raw columns in use, m rows whose target is known.
+        y: targets ``[m]``.
+        roles: ``sample_weight``, ``groups`` and ``time`` ``[m]`` of ``fit``, those that there are.
+        notes: short sentences on them.
+        test: the test table's rows, or None.
+    """
+
+    table: Table
+    target: Target
+    found: Description
+    frame: pd.DataFrame
+    y: np.ndarray
+    roles: dict[str, np.ndarray]
+    notes: tuple[str, ...]
+    test: Scored | None
+
+
+def check_options(options: FitOptions) -> None:
+    """Check what can be checked before a table is read.
+
+    Args:
+        options: what was asked for.
+
+    Raises:
+        InputError: an option is not usable, or two of them clash.
+    """
+    if options.task is not None:
+        check_choice("--task", options.task, ["classification", "regression"])
+    if options.test == "-" == options.table:
+        raise InputError("two tables on standard input", got="TABLE - and --test -", allowed="one -", fix="name a file")
+    if options.group is not None and options.time is not None:
+        raise InputError(
+            "rows are divided by groups or by time", got="--group and --time", allowed="one of them",
+            fix="leave one out; with --time, rows of one group may lie on both sides",
+        )  # fmt: skip
+    roles = {"--target": options.target, "--weight": options.weight, "--group": options.group, "--time": options.time}
+    taken: dict[str, str] = {}
+    for role, name in roles.items():
+        if name is None:
+            continue
+        if name in taken:
+            raise InputError(
+                f"{role} and {taken[name]} name one column", got=name, allowed="a column for each", fix=f"change {role}"
+            )
+        taken[name] = role
+        if name in options.drop:
+            raise InputError(f"the column of {role} is dropped", got=name, allowed="other columns", fix="change --drop")
+    for name in options.keep:
+        if name not in (options.group, options.time):
+            raise InputError(
+                "--keep is for the column of --group or --time", got=name, allowed="one of these two",
+                fix="leave it out: other columns are kept anyway",
+            )  # fmt: skip
+
+
+def prepare(options: FitOptions) -> Prepared:
+    """Read the table and the test table, and find out what the columns are.
+
+    Args:
+        options: what was asked for.
+
+    Raises:
+        InputError: the table, the target or a column cannot be used.
+    """
+    import numpy as np
+
+    from softwood.data import describe, read_table, read_target
+
+    table = read_table(options.table)
+    present = table.frame.columns
+    check_column("--target", options.target, present)
+    for option, names in (
+        ("--drop", options.drop), ("--weight", (options.weight,)), ("--group", (options.group,)),
+        ("--time", (options.time,)),
+    ):  # fmt: skip
+        for name in names:
+            if name is not None:
+                check_column(option, name, present)
+    target = read_target(table.frame[options.target], options.task)
+    known = table.frame[target.rows].drop(columns=options.target).reset_index(drop=True)
+    every = replace(target, rows=np.ones(len(known), dtype=bool))
+    found = describe(known, every, leave_out=_left_out(options))
+    # the parts of a date are made from its raw column
+    raw = [name if name in known else name.rpartition(".")[0] for name in (column.name for column in found.columns)]
+    y = np.asarray(target.classes)[target.values] if target.classes else target.values
+    roles, notes = _roles(options, known)
+    test = None if options.test is None else _read_test(options, options.test, table, target, found, known)
+    return Prepared(table, target, found, known[list(dict.fromkeys(raw))], y, roles, notes, test)
+
+
+def _left_out(options: FitOptions) -> dict[str, str]:
+    """Return the columns that are no inputs, each with the reason."""
+    reasons = dict.fromkeys(options.drop, "left out by the user")
+    for name, reason in (
+        (options.weight, "the weight of each row"),
+        (options.group, "the group of each row (--keep uses it as input too)"),
+        (options.time, "the time of each row (--keep uses it as input too)"),
+    ):
+        if name is not None and name not in options.keep:
+            reasons[name] = reason
+    return reasons
+
+
+def _roles(options: FitOptions, known: pd.DataFrame) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Read the weights, groups and times of the rows whose target is known."""
+    from softwood.data import row_groups, row_times, row_weights
+
+    roles, notes = {}, []
+    if options.weight is not None:
+        weight = roles["sample_weight"] = row_weights(known[options.weight])
+        none = int((weight == 0).sum())
+        notes.append(
+            f"weighted by {options.weight}, {weight.min():.4g} to {weight.max():.4g}"
+            + (f"; {none} rows of weight 0 are left out" if none else "")
+        )
+    if options.group is not None:
+        groups = roles["groups"] = row_groups(known[options.group])
+        notes.append(f"kept together by {options.group}: {groups.max() + 1} groups, none on both sides of a split")
+    if options.time is not None:
+        time = roles["time"] = row_times(known[options.time])
+        first, last = (known[options.time].iloc[place] for place in (time.argmin(), time.argmax()))
+        notes.append(f"in the order of {options.time}: {time.max() + 1} times, from {first} to {last}")
+    return roles, tuple(notes)
+
+
+def _read_test(
+    options: FitOptions, source: str, table: Table, target: Target, found: Description, known: pd.DataFrame
+) -> Scored:
+    """Read the test table before the search begins: a fault in it should not cost a fit."""
+    from softwood.artifacts import encode_table
+
+    make = {"delimiter": table.delimiter, "decimal": table.decimal}
+    frame = read_like(make, source, found.columns, target=options.target, classes=target.classes).frame
+    rows = scored_rows(frame, options.target, target.classes or None, options.weight)
+    encode_table(found.columns, rows.frame)
+    limits = []
+    if options.group is not None and options.group in rows.frame:
+        shared = set(map(str, known[options.group].dropna())) & set(map(str, rows.frame[options.group].dropna()))
+        if shared:
+            limits.append(f"groups that training has not seen: {len(shared)} of the test table's are in both tables")
+    return replace(rows, limits=tuple(limits))
+
+
+def scored_rows(frame: pd.DataFrame, target: str, classes: Any, weight: str | None) -> Scored:
+    """Return the rows of a table whose target is known, with their weights where the table holds them.
+
+    Args:
+        frame: raw columns.
+        target: name of the target column.
+        classes: labels of the model, None for a regression.
+        weight: name of the weight column, or None.
+
+    Raises:
+        InputError: as ``known_rows`` and ``row_weights`` say.
+    """
+    from softwood.data import row_weights
+
+    rows, y = known_rows(classes, frame[target])
+    kept = frame[rows].reset_index(drop=True)
+    return Scored(kept, y, row_weights(kept[weight]) if weight is not None and weight in kept else None)
