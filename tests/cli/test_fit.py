@@ -267,7 +267,7 @@ def test_ctrl_c_while_training_keeps_the_best_tree(shop_csv, tmp_path, monkeypat
             return nullcontext(report)
 
     before = signal.getsignal(signal.SIGINT)
-    options = FitOptions(str(shop_csv), "returned", max_depth=2, effort=0.05, out=tmp_path / "m")
+    options = FitOptions(str(shop_csv), ("returned",), max_depth=2, effort=0.05, out=tmp_path / "m")
     found = fit_model(options, Pressing(as_json=True))
     assert found["interrupted"] is True
     assert HardEnsemble.load(tmp_path / "m").fingerprint == found["fingerprint"]
@@ -276,7 +276,7 @@ def test_ctrl_c_while_training_keeps_the_best_tree(shop_csv, tmp_path, monkeypat
 
 
 def test_prepare_keeps_the_raw_column_of_a_date(shop_csv):
-    data = prepare(FitOptions(str(shop_csv), "returned"))
+    data = prepare(FitOptions(str(shop_csv), ("returned",)))
     assert list(data.frame.columns) == ["price", "city", "member", "sold"]
     assert len(data.frame) == len(data.y) == 232
     assert "sold.month" in [column.name for column in data.found.columns]
@@ -306,7 +306,7 @@ def test_a_killed_fit_goes_on_to_the_same_tree(softwood, shop, tmp_path, restart
 
 
 def test_a_forest_is_fitted_within_its_size_and_used_like_a_tree(shop_csv, tmp_path):
-    options = FitOptions(str(shop_csv), "returned", shape="forest", size=30, effort=0.05, out=tmp_path / "forest")
+    options = FitOptions(str(shop_csv), ("returned",), shape="forest", size=30, effort=0.05, out=tmp_path / "forest")
     found = fit_model(options, Output(as_json=True))
     model = HardEnsemble.load(tmp_path / "forest")
     assert model.n_trees > 1

@@ -15,8 +15,8 @@ def test_a_model_knows_its_record_and_its_name(model, monkeypatch):
     monkeypatch.chdir(model)
     loaded = load_model(type(model)("."))
     assert loaded.name == "model"
-    assert loaded.target(None) == "returned"
-    assert loaded.target("other") == "other"
+    assert loaded.targets(None) == ("returned",)
+    assert loaded.targets(["other"]) == ("other",)
 
 
 @pytest.mark.parametrize("content", ["{", "[1]"])
@@ -34,7 +34,7 @@ def test_levels_and_classes_stay_text(tmp_path):
     )  # fmt: skip
     ensemble.save(tmp_path / "m")
     (tmp_path / "t.csv").write_text("size,y,other\n1.0,2.0,1.0\n2.0,1.0,2.0\n")
-    frame = read_like_training(load_model(tmp_path / "m"), str(tmp_path / "t.csv"), target="y").frame
+    frame = read_like_training(load_model(tmp_path / "m"), str(tmp_path / "t.csv"), targets=["y"]).frame
     assert frame["size"].tolist() == ["1.0", "2.0"]
     assert frame["y"].tolist() == ["2.0", "1.0"]
     assert frame["other"].tolist() == [1.0, 2.0]

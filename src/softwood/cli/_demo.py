@@ -58,7 +58,7 @@ def run_demo(folder: Path, out: Output, *, effort: float = 1.0) -> dict[str, Any
     tables = write_tables(folder)
     train, test, place = str(tables["train"]), str(tables["test"]), folder / "model"
     out.say(f"$ softwood fit {train} --target {TARGET} --test {test} --out {place}", style="bold")
-    options = FitOptions(train, TARGET, test=test, effort=effort, out=place)
+    options = FitOptions(train, (TARGET,), test=test, effort=effort, out=place)
     fitted = fit_model(options, out)
     model = load_model(place)
 

@@ -38,7 +38,7 @@ class FitOptions:
 
     Args:
         table: path or ``"-"``.
-        target: name of the column to predict.
+        target: names of the columns to predict: one, or several of numbers.
         task: ``"classification"``, ``"regression"``, or None to tell from the target.
         shape: ``"tree"`` or ``"forest"``.
         max_depth: splits on the longest path, or None for 4 (tree) or 6 (forest).
@@ -59,7 +59,7 @@ class FitOptions:
     """
 
     table: str
-    target: str
+    target: tuple[str, ...]
     task: str | None = None
     shape: str = "tree"
     max_depth: int | None = None
@@ -93,20 +93,23 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
         InputError: the table, the target or an option cannot be used.
     """
     check_choice("--shape", options.shape, ["tree", "forest"])
+    import pandas as pd
+
     check_options(options)
     check_replaceable(options.out)
     data = prepare(options)
     say_table(out, options, data)
     learner = _learner(options, data)
     # what is left out may hold lists, which have no hash
-    used = data.frame.assign(**{options.target: data.y, **{f" {role}": part for role, part in data.roles.items()}})
+    beside = pd.DataFrame({f" {name}": part for name, part in data.roles.items()}, index=data.y.index)
+    used = pd.concat([data.frame, data.y, beside], axis=1)
     settings = settings_of(used, {**asdict(options), "out": None})
     place = options.out.with_name(f"{options.out.resolve().name}.checkpoint")
     with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out) as pressed, out.stages() as report:
         learner.set_params(progress=report, **({"checkpoint": folder} if options.shape == "tree" else {}))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SoftwoodWarning)  # columns left out: said above
-            learner.fit(data.frame, data.y, **data.roles)
+            learner.fit(data.frame, data.y if len(options.target) > 1 else data.y.iloc[:, 0], **data.roles)
         certificate = learner.certificate_ if data.test is None else _on_test(options, data.test, learner)
         record = _record(options, data, learner, interrupted=bool(pressed))
         extras = {
@@ -214,7 +217,8 @@ def _record(options: FitOptions, data: Prepared, learner: Any, *, interrupted: b
         "format": "softwood-record",
         "version": 1,
         "fingerprint": learner.artifact_.fingerprint,
-        "target": options.target,
+        "target": ", ".join(options.target),
+        "targets": list(options.target),
         "task": data.target.kind,
         "seed": options.seed,
         "options": {**asdict(options), "out": str(options.out)},
@@ -225,7 +229,7 @@ def _record(options: FitOptions, data: Prepared, learner: Any, *, interrupted: b
             "dropped": [list(pair) for pair in data.found.dropped],
             "leaks": [list(pair) for pair in data.found.leaks],
         },
-        "notes": [*data.target.notes, *data.found.notes],
+        "notes": [*(note for target in data.targets for note in target.notes), *data.found.notes],
         "interrupted": interrupted,
         "search": learner.record_,
         "versions": {
@@ -245,7 +249,10 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def fit(
         table: Annotated[str, typer.Argument(metavar="TABLE", help=TABLE_HELP, show_default=False)],
-        target: Annotated[str, typer.Option(metavar="COL", help="Column to predict.", show_default=False)],
+        target: Annotated[
+            list[str],
+            typer.Option(metavar="COL", help="Column to predict; repeat it for several numbers.", show_default=False),
+        ],
         task: Annotated[
             str | None, typer.Option(help="classification or regression.  [default: told from COL]")
         ] = None,
@@ -284,9 +291,9 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Fit a tree or a forest to a table, harden it, certify it, and save it."""
         options = FitOptions(
-            table, target, task, shape, max_depth, size, min_samples_leaf, metric, test, tuple(drop or ()), weight,
-            group, time, tuple(keep or ()), None if time_limit is None else read_duration(time_limit), effort, holdout,
-            seed, out,
+            table, tuple(target), task, shape, max_depth, size, min_samples_leaf, metric, test, tuple(drop or ()),
+            weight, group, time, tuple(keep or ()), None if time_limit is None else read_duration(time_limit), effort,
+            holdout, seed, out,
         )  # fmt: skip
         console = Output(as_json, progress)
         found = fit_model(options, console)

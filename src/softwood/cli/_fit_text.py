@@ -11,6 +11,7 @@ from softwood.cli._console import Output
 if TYPE_CHECKING:
     from softwood.cli._fit import FitOptions
     from softwood.cli._prepare import Prepared
+    from softwood.data import Target
     from softwood.lifecycle import Certificate
 
 _MOST_LISTED = 20
@@ -21,9 +22,10 @@ def say_table(out: Output, options: FitOptions, data: Prepared) -> None:
     out.say(f"Table   {options.table}", style="bold")
     for note in data.table.notes:
         out.say(f"  {note}")
-    out.say(f"Target  {options.target}: {data.target.kind}{_spread(data)}", style="bold")
-    for note in data.target.notes:
-        out.say(f"  {note}")
+    for name, target in zip(options.target, data.targets, strict=True):
+        out.say(f"Target  {name}: {target.kind}{_spread(target)}", style="bold")
+        for note in target.notes:
+            out.say(f"  {note}")
     for note in data.notes:
         out.say(f"Rows    {note}", style="bold")
     out.say(f"Columns {data.found.notes[0]}", style="bold")
@@ -33,8 +35,7 @@ def say_table(out: Output, options: FitOptions, data: Prepared) -> None:
     _say_pairs(out, "POSSIBLE LEAK (kept; --drop leaves it out)", data.found.leaks)
 
 
-def _spread(data: Prepared) -> str:
-    target = data.target
+def _spread(target: Target) -> str:
     if not target.classes:
         return f", {target.values.min():.6g} to {target.values.max():.6g}"
     counts = Counter(target.values.tolist())

@@ -106,7 +106,7 @@ def describe_model(model: HardEnsemble) -> str:
 def scores_on(
     model: HardEnsemble, frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray | None = None
 ) -> dict[str, Estimate]:
-    """Return scores with 95 % intervals: accuracy and log-loss, or R2, RMSE and MAE.
+    """Return scores with 95 % intervals: accuracy and log-loss, or R2 (the mean of the targets'), RMSE and MAE.
 
     The accuracy's interval is exact, that of R2 by the delta method, those of means by the normal distribution.
     Weights count in all but the accuracy, which is a share of rows.
@@ -122,9 +122,11 @@ def scores_on(
     answers = model(frame)
     if model.classes is None:
         error = np.abs(answers - y)
-        squared = _mean(error**2, weight)
-        found["RMSE"] = _estimate(*(math.sqrt(max(part, 0.0)) for part in squared))
-        found["MAE"] = _estimate(*_mean(error, weight))
+        several = model.n_outputs > 1
+        for name, part in zip(model.outputs, error.reshape(len(y), -1).T, strict=True):
+            of = f" of {name}" if several else ""
+            found[f"RMSE{of}"] = _estimate(*(math.sqrt(bound) for bound in _mean(part**2, weight)))
+            found[f"MAE{of}"] = _estimate(*_mean(part, weight))
     else:
         column = {label: index for index, label in enumerate(model.classes)}
         right = answers[np.arange(len(y)), [column[label] for label in y.tolist()]]

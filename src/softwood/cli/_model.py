@@ -56,15 +56,15 @@ class Model:
         name = self.record.get("options", {}).get("weight")
         return None if name is None else str(name)
 
-    def target(self, override: str | None) -> str:
-        """Return the name of the target column."""
-        name = override or self.record.get("target")
-        if not name:
+    def targets(self, override: Sequence[str] | None) -> tuple[str, ...]:
+        """Return the names of the target columns."""
+        names = override or self.record.get("targets")
+        if not names:
             raise InputError(
                 "the model does not say what its target is called", got=f"no {RECORD} in {self.path}",
                 allowed="a column name", fix="pass --target COL",
             )  # fmt: skip
-        return str(name)
+        return tuple(map(str, names))
 
 
 def load_model(path: Path) -> Model:
@@ -95,21 +95,21 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_like_training(model: Model, source: str, *, target: str | None = None) -> Table:
+def read_like_training(model: Model, source: str, *, targets: Sequence[str] = ()) -> Table:
     """Read a table for a model; see ``read_like``.
 
     Args:
         model: the model.
         source: path or ``"-"``.
-        target: name of a target column that has to be there.
+        targets: names of target columns that have to be there.
     """
     return read_like(
-        model.record.get("table", {}), source, model.ensemble.columns, target=target, classes=model.ensemble.classes
+        model.record.get("table", {}), source, model.ensemble.columns, targets=targets, classes=model.ensemble.classes
     )
 
 
 def read_like(
-    known: Mapping[str, Any], source: str, columns: Sequence[Column], *, target: str | None = None,
+    known: Mapping[str, Any], source: str, columns: Sequence[Column], *, targets: Sequence[str] = (),
     classes: Sequence[Any] | None = None,
 ) -> Table:  # fmt: skip
     """Read a table as another one was: categories as text, and 1,234 as that table wrote numbers.
@@ -118,20 +118,20 @@ def read_like(
         known: ``delimiter`` and ``decimal`` of the other table, where they are known.
         source: path or ``"-"``.
         columns: of the model.
-        target: name of a target column that has to be there.
-        classes: of the target.
+        targets: names of target columns that have to be there.
+        classes: of the target, if there is one.
     """
     from softwood.artifacts import Column
     from softwood.data import read_table
 
     wanted = list(columns)
-    if target is not None and classes and isinstance(classes[0], str):
-        wanted.append(Column(target, "category", tuple(classes)))  # a class "1.0" stays that text
+    if classes and isinstance(classes[0], str):
+        wanted += [Column(name, "category", tuple(classes)) for name in targets]  # a class "1.0" stays that text
     table = read_table(source, decimal=known.get("decimal"), columns=wanted)
     if known.get("decimal") and table.delimiter != known.get("delimiter") and source != "-":
         table = read_table(source, columns=wanted)  # a file of another make says itself how it writes numbers
-    if target is not None:
-        check_column("--target", target, table.frame.columns)
+    for name in targets:
+        check_column("--target", name, table.frame.columns)
     return table
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from softwood.cli._measure import known_rows
 from softwood.cli._model import check_column, read_like
 from softwood.core import InputError, check_choice
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from softwood.cli._fit import FitOptions
@@ -23,7 +25,7 @@ class Scored:
 
     Args:
         frame: raw columns, m rows whose target is known.
-        y: targets ``[m]``.
+        y: targets ``[m]``, or ``[m, K]`` for K of them.
         weight: ``[m]``, or None.
         limits: what measuring on them does not cover, in words.
     """
@@ -40,23 +42,28 @@ class Prepared:
 
     Args:
         table: as it was read.
-        target: what is predicted.
+        targets: what is predicted: one, or K of numbers.
         found: what the columns are.
-        frame: the raw columns in use, m rows whose target is known.
-        y: targets ``[m]``.
+        frame: the raw columns in use, m rows whose targets are known.
+        y: targets ``[m, K]``.
         roles: ``sample_weight``, ``groups`` and ``time`` ``[m]`` of ``fit``, those that there are.
         notes: short sentences on them.
         test: the test table's rows, or None.
     """
 
     table: Table
-    target: Target
+    targets: tuple[Target, ...]
     found: Description
     frame: pd.DataFrame
-    y: np.ndarray
+    y: pd.DataFrame
     roles: dict[str, np.ndarray]
     notes: tuple[str, ...]
     test: Scored | None
+
+    @property
+    def target(self) -> Target:
+        """The first target, which says what the task is."""
+        return self.targets[0]
 
 
 def check_options(options: FitOptions) -> None:
@@ -77,9 +84,15 @@ def check_options(options: FitOptions) -> None:
             "rows are divided by groups or by time", got="--group and --time", allowed="one of them",
             fix="leave one out; with --time, rows of one group may lie on both sides",
         )  # fmt: skip
-    roles = {"--target": options.target, "--weight": options.weight, "--group": options.group, "--time": options.time}
+    if len(options.target) > 1 and options.task == "classification":
+        raise InputError(
+            "several targets are numbers", got="--task classification", allowed="one target, or regression",
+            fix="fit a model for each target",
+        )  # fmt: skip
+    roles: list[tuple[str, str | None]] = [("--target", name) for name in options.target]
+    roles += [("--weight", options.weight), ("--group", options.group), ("--time", options.time)]
     taken: dict[str, str] = {}
-    for role, name in roles.items():
+    for role, name in roles:
         if name is None:
             continue
         if name in taken:
@@ -106,30 +119,46 @@ def prepare(options: FitOptions) -> Prepared:
     Raises:
         InputError: the table, the target or a column cannot be used.
     """
-    import numpy as np
+    import pandas as pd
 
-    from softwood.data import describe, read_table, read_target
+    from softwood.data import describe, read_table
 
     table = read_table(options.table)
     present = table.frame.columns
-    check_column("--target", options.target, present)
     for option, names in (
-        ("--drop", options.drop), ("--weight", (options.weight,)), ("--group", (options.group,)),
-        ("--time", (options.time,)),
+        ("--target", options.target), ("--drop", options.drop), ("--weight", (options.weight,)),
+        ("--group", (options.group,)), ("--time", (options.time,)),
     ):  # fmt: skip
         for name in names:
             if name is not None:
                 check_column(option, name, present)
-    target = read_target(table.frame[options.target], options.task)
-    known = table.frame[target.rows].drop(columns=options.target).reset_index(drop=True)
-    every = replace(target, rows=np.ones(len(known), dtype=bool))
+    targets = _targets(options, table.frame)
+    known = table.frame[targets[0].rows].drop(columns=list(options.target)).reset_index(drop=True)
+    every = [replace(target, rows=np.ones(len(known), dtype=bool)) for target in targets]
     found = describe(known, every, leave_out=_left_out(options))
     # the parts of a date are made from its raw column
     raw = [name if name in known else name.rpartition(".")[0] for name in (column.name for column in found.columns)]
-    y = np.asarray(target.classes)[target.values] if target.classes else target.values
+    answers = [np.asarray(target.classes)[target.values] if target.classes else target.values for target in targets]
+    y = pd.DataFrame(dict(zip(options.target, answers, strict=True)))
     roles, notes = _roles(options, known)
-    test = None if options.test is None else _read_test(options, options.test, table, target, found, known)
-    return Prepared(table, target, found, known[list(dict.fromkeys(raw))], y, roles, notes, test)
+    test = None if options.test is None else _read_test(options, options.test, table, targets, found, known)
+    return Prepared(table, targets, found, known[list(dict.fromkeys(raw))], y, roles, notes, test)
+
+
+def _targets(options: FitOptions, frame: pd.DataFrame) -> tuple[Target, ...]:
+    """Read the targets. Of several, each is a number, and a row counts where all are known."""
+    from softwood.data import read_target
+
+    if len(options.target) == 1:
+        return (read_target(frame[options.target[0]], options.task),)
+    found = [read_target(frame[name], "regression") for name in options.target]
+    rows = np.logical_and.reduce([target.rows for target in found])
+    if not rows.any():
+        raise InputError(
+            "no row has all targets", got=", ".join(options.target), allowed="rows in which all are known",
+            fix="fit a model for each target",
+        )  # fmt: skip
+    return tuple(replace(target, rows=rows, values=target.values[rows[target.rows]]) for target in found)
 
 
 def _left_out(options: FitOptions) -> dict[str, str]:
@@ -168,14 +197,15 @@ def _roles(options: FitOptions, known: pd.DataFrame) -> tuple[dict[str, np.ndarr
 
 
 def _read_test(
-    options: FitOptions, source: str, table: Table, target: Target, found: Description, known: pd.DataFrame
+    options: FitOptions, source: str, table: Table, targets: Sequence[Target], found: Description, known: pd.DataFrame
 ) -> Scored:
     """Read the test table before the search begins: a fault in it should not cost a fit."""
     from softwood.artifacts import encode_table
 
     make = {"delimiter": table.delimiter, "decimal": table.decimal}
-    frame = read_like(make, source, found.columns, target=options.target, classes=target.classes).frame
-    rows = scored_rows(frame, options.target, target.classes or None, options.weight)
+    classes = targets[0].classes
+    frame = read_like(make, source, found.columns, targets=options.target, classes=classes).frame
+    rows = scored_rows(frame, options.target, classes or None, options.weight)
     encode_table(found.columns, rows.frame)
     limits = []
     if options.group is not None and options.group in rows.frame:
@@ -185,12 +215,12 @@ def _read_test(
     return replace(rows, limits=tuple(limits))
 
 
-def scored_rows(frame: pd.DataFrame, target: str, classes: Any, weight: str | None) -> Scored:
-    """Return the rows of a table whose target is known, with their weights where the table holds them.
+def scored_rows(frame: pd.DataFrame, targets: Sequence[str], classes: Any, weight: str | None) -> Scored:
+    """Return the rows of a table whose targets are known, with their weights where the table holds them.
 
     Args:
         frame: raw columns.
-        target: name of the target column.
+        targets: names of the target columns.
         classes: labels of the model, None for a regression.
         weight: name of the weight column, or None.
 
@@ -199,6 +229,9 @@ def scored_rows(frame: pd.DataFrame, target: str, classes: Any, weight: str | No
     """
     from softwood.data import row_weights
 
-    rows, y = known_rows(classes, frame[target])
+    found = [known_rows(classes, frame[name]) for name in targets]
+    rows = np.logical_and.reduce([known for known, _ in found])
+    parts = [y[rows[known]] for known, y in found]
     kept = frame[rows].reset_index(drop=True)
+    y = parts[0] if len(parts) == 1 else np.column_stack(parts)
     return Scored(kept, y, row_weights(kept[weight]) if weight is not None and weight in kept else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     pass
 
 
-def report_page(model: Model, source: str | None = None, *, target: str | None = None, show: str | None = None) -> str:
+def report_page(
+    model: Model, source: str | None = None, *, targets: Sequence[str] | None = None, show: str | None = None
+) -> str:
     """Return the page about a model.
 
     Args:
         model: the model.
         source: path of a table that holds the target, to measure on; ``"-"`` or None.
-        target: name of the target column; None takes the one in training.
+        targets: names of the target columns; None takes those in training.
         show: path of a table whose rows stand in the page, for the reader to follow; or None.
 
     Raises:
@@ -35,7 +38,7 @@ def report_page(model: Model, source: str | None = None, *, target: str | None =
     from softwood.report import report
 
     stored = read_json(model.path / CERTIFICATE)
-    measured, about = _rows(model, source, target)
+    measured, about = _rows(model, source, targets)
     return report(
         model.ensemble, certificate=Certificate.from_dict(stored) if stored else None, record=model.record,
         **({} if measured is None else {"table": measured.frame, "y": measured.y, "weight": measured.weight}),
@@ -43,13 +46,13 @@ def report_page(model: Model, source: str | None = None, *, target: str | None =
     )  # fmt: skip
 
 
-def _rows(model: Model, source: str | None, target: str | None) -> tuple[Scored | None, str]:
+def _rows(model: Model, source: str | None, targets: Sequence[str] | None) -> tuple[Scored | None, str]:
     """Return the rows whose target is known, and which rows these are in words."""
     if source is None:
         return None, ""
-    name = model.target(target)
-    frame = read_like_training(model, source, target=name).frame
-    measured = scored_rows(frame, name, model.ensemble.classes, model.weight)
+    names = model.targets(targets)
+    frame = read_like_training(model, source, targets=names).frame
+    measured = scored_rows(frame, names, model.ensemble.classes, model.weight)
     about = "the rows of standard input" if source == "-" else f"the rows of {source}"
     if is_training_table(model, source):
         about += ", the table that the model was fitted on, so it is optimistic"
@@ -79,7 +82,8 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(metavar="TABLE", help=f"Measure on it; it holds the target. {TABLE_HELP}")
         ] = None,
         target: Annotated[
-            str | None, typer.Option(metavar="COL", help="Column with the truth.  [default: the name in training]")
+            list[str] | None,
+            typer.Option(metavar="COL", help="Column with the truth.  [default: the name in training]"),
         ] = None,
         rows: Annotated[
             str | None, typer.Option(metavar="TABLE", help="Put these rows into the page, to be followed.")
@@ -97,7 +101,7 @@ def register(app: typer.Typer) -> None:
         console = Output(as_json)
         loaded = load_model(model)
         place = _place(loaded, out)
-        page = report_page(loaded, table, target=target, show=rows)
+        page = report_page(loaded, table, targets=target, show=rows)
         write_atomic(place, page)
         console.say(f"Report in {place} ({len(page) // 1024 + 1} KiB)")
         content: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Target = Annotated[
-    str | None, typer.Option(metavar="COL", help="Column with the truth.  [default: the name in training]")
+    list[str] | None, typer.Option(metavar="COL", help="Column with the truth.  [default: the name in training]")
 ]
 
 
@@ -56,13 +57,13 @@ def predictions(model: Model, source: str, *, proba: bool = False) -> pd.DataFra
     return answers
 
 
-def scores(model: Model, source: str, target: str | None = None) -> dict[str, Any]:
+def scores(model: Model, source: str, targets: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure a model on a table that holds the target.
 
     Args:
         model: the model.
         source: path of the table, or ``"-"``.
-        target: name of the target column; None takes the one in training.
+        targets: names of the target columns; None takes those in training.
 
     Returns:
         JSON content: rows, and each score with its 95 % interval.
@@ -70,7 +71,7 @@ def scores(model: Model, source: str, target: str | None = None) -> dict[str, An
     Raises:
         InputError: a column is absent, or labels are unknown.
     """
-    rows, left_out = _rows_with_target(model, source, model.target(target))
+    rows, left_out = _rows_with_target(model, source, model.targets(targets))
     found = scores_on(model.ensemble, rows.frame, rows.y, rows.weight)
     return {
         "model": str(model.path),
@@ -84,13 +85,13 @@ def scores(model: Model, source: str, target: str | None = None) -> dict[str, An
     }
 
 
-def certificate(model: Model, source: str, target: str | None = None) -> Any:
+def certificate(model: Model, source: str, targets: Sequence[str] | None = None) -> Any:
     """Certify a model on a table that holds the target.
 
     Args:
         model: the model.
         source: path of the table, or ``"-"``.
-        target: name of the target column; None takes the one in training.
+        targets: names of the target columns; None takes those in training.
 
     Returns:
         The ``Certificate``.
@@ -98,7 +99,7 @@ def certificate(model: Model, source: str, target: str | None = None) -> Any:
     Raises:
         InputError: a column is absent, or labels are unknown.
     """
-    rows, _ = _rows_with_target(model, source, model.target(target))
+    rows, _ = _rows_with_target(model, source, model.targets(targets))
     limits = ["whether training has seen some of these rows: that cannot be told from the table"]
     if is_training_table(model, source):
         limits = ["rows that training has not seen: this is the table that the model was fitted on"]
@@ -108,9 +109,9 @@ def certificate(model: Model, source: str, target: str | None = None) -> Any:
     )  # fmt: skip
 
 
-def _rows_with_target(model: Model, source: str, target: str) -> tuple[Scored, int]:
-    frame = read_like_training(model, source, target=target).frame
-    rows = scored_rows(frame, target, model.ensemble.classes, model.weight)
+def _rows_with_target(model: Model, source: str, targets: Sequence[str]) -> tuple[Scored, int]:
+    frame = read_like_training(model, source, targets=targets).frame
+    rows = scored_rows(frame, targets, model.ensemble.classes, model.weight)
     return rows, len(frame) - len(rows.y)
 
 
@@ -143,8 +144,9 @@ def register(app: typer.Typer) -> None:
         """Measure on a table that holds the target."""
         console = Output(as_json)
         found = scores(load_model(model), table, target)
+        width = max(8, *map(len, found["scores"]))
         for name, part in found["scores"].items():
-            console.say(f"{name:8} {part['value']:.4g}  [{part['low']:.4g}, {part['high']:.4g}]")
+            console.say(f"{name:{width}} {part['value']:.4g}  [{part['low']:.4g}, {part['high']:.4g}]")
         console.say(f"on {found['rows']} rows of {table}; intervals at 0.95 confidence")
         if found["weight"]:
             console.say(f"rows are weighted by {found['weight']}; an accuracy counts each row once")

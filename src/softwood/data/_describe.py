@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,10 @@ class Description:
 
 
 def describe(
-    frame: Any, target: str | Target | None = None, *, leave_out: Collection[str] | Mapping[str, str] = ()
+    frame: Any,
+    target: str | Target | Sequence[Target] | None = None,
+    *,
+    leave_out: Collection[str] | Mapping[str, str] = (),
 ) -> Description:
     """Find the kind of every column.
 
@@ -63,8 +66,8 @@ def describe(
 
     Args:
         frame: n rows, anything that ``read_table`` accepts.
-        target: name of the column that is predicted, or what ``read_target`` made of it, or None. With a
-            target, leaks are looked for (``find_leak`` states the rules) in all columns and identifiers.
+        target: name of the column that is predicted, or what ``read_target`` made of it or of several, or None.
+            With a target, leaks are looked for (``find_leak`` states the rules) in all columns and identifiers.
         leave_out: names of columns that the user does not want, or a dict from them to the reason.
 
     Returns:
@@ -85,7 +88,8 @@ def describe(
     wanted = [target] if isinstance(target, str) else []
     for name in [*wanted, *leave_out]:
         _check_present(name, table)
-    answer = read_target(table[target]) if isinstance(target, str) else target
+    answers = [read_target(table[target])] if isinstance(target, str) else target or ()
+    answers = [answers] if isinstance(answers, Target) else answers
     names = [name for name in table.columns if name not in {*wanted, *leave_out}]
     findings = {name: _no_clash(find_kind(name, table[name]), table) for name in names}
     columns = tuple(column for finding in findings.values() for column in finding.columns)
@@ -101,8 +105,8 @@ def describe(
     counts = Counter(column.kind for column in columns)
     notes = [", ".join(f"{count} {kind}" for kind, count in counts.items()) + f"; {len(dropped)} left out"]
     notes += [finding.note for finding in findings.values() if finding.note]
-    leaks = _find_leaks(table, columns, findings, answer) if answer is not None else ()
-    return Description(columns, tuple(dropped), leaks, tuple(notes))
+    leaks = [leak for answer in answers for leak in _find_leaks(table, columns, findings, answer)]
+    return Description(columns, tuple(dropped), tuple(dict.fromkeys(leaks)), tuple(notes))
 
 
 def _check_present(name: str, table: pd.DataFrame) -> None:

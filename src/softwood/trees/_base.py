@@ -279,5 +279,17 @@ def _is_plain(x: Any) -> bool:
     return issparse(x) or not (hasattr(x, "columns") or isinstance(x, dict))  # some sparse matrices are dicts
 
 
+def output_names(y: Any, width: int) -> list[str]:
+    """Return the names of a regression's outputs: those of a frame's columns where it predicts several.
+
+    Args:
+        y: targets as they came.
+        width: K.
+    """
+    if width == 1:
+        return ["value"]
+    return [str(name) for name in y.columns] if hasattr(y, "columns") else [f"value {k}" for k in range(width)]
+
+
 def silent(stage: str, done: float) -> None:
     """Tell nobody."""

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import Budget, capability, check_choice, check_number
-from softwood.trees._base import ClassLearner, TableLearner, class_weighted, silent
+from softwood.trees._base import ClassLearner, TableLearner, class_weighted, output_names, silent
 from softwood.trees._convert import forest_to_ensemble
 from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
 from softwood.trees._rows import Rows, scaled
@@ -235,7 +235,7 @@ class ForestRegressor(RegressorMixin, ForestLearner):
 
         Args:
             X: ``[n, C]`` array of numbers, NaN where missing, or a data frame with numbers, categories, booleans.
-            y: ``[n]`` values, or ``[n, K]`` for K targets.
+            y: ``[n]`` values, or ``[n, K]`` for K targets; the columns of a frame name the outputs.
             sample_weight: ``[n]``, >= 0; rows of weight 0 are left out.
             groups: ``[n]``, the group of each row, such as a patient: none is on both sides of a fold or the hold-out.
             time: ``[n]``, numbers, dates or their texts: later rows are judged by what earlier ones taught.
@@ -250,7 +250,7 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         forest = replace(
             found.forest, values=found.forest.values * deviation, base=found.forest.base * deviation + mean
         )
-        names = ["value"] if wide.shape[1] == 1 else [f"value {k}" for k in range(wide.shape[1])]
+        names = output_names(y, wide.shape[1])
         self.artifact_ = forest_to_ensemble(forest, found.group, outputs=names, link="identity", classes=None)
         self.soft_ = None
         data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)

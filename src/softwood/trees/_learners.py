@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import capability, check_choice, check_number
-from softwood.trees._base import ClassLearner, TableLearner, class_weighted, silent
+from softwood.trees._base import ClassLearner, TableLearner, class_weighted, output_names, silent
 from softwood.trees._convert import to_ensemble
 from softwood.trees._engine import Found, Options, search
 from softwood.trees._rows import Rows, scaled
@@ -252,7 +252,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
 
         Args:
             X: ``[n, C]`` array of numbers, NaN where missing, or a data frame with numbers, categories, booleans.
-            y: ``[n]`` values, or ``[n, K]`` for K targets.
+            y: ``[n]`` values, or ``[n, K]`` for K targets; the columns of a frame name the outputs.
             sample_weight: ``[n]``, >= 0; rows of weight 0 are left out.
             groups: ``[n]``, the group of each row, such as a patient: none is on both sides of a fold or the hold-out.
             time: ``[n]``, numbers, dates or their texts: later rows are judged by what earlier ones taught.
@@ -264,7 +264,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         # rows set aside have no part in the scale either
         targets, mean, deviation = scaled(wide, data.weight * ~self._aside(rows, options.seed))
         found, aside = self._search(replace(rows, targets=targets), options)
-        outputs = ["value"] if wide.shape[1] == 1 else [f"value {k}" for k in range(wide.shape[1])]
+        outputs = output_names(y, wide.shape[1])
         self.artifact_ = to_ensemble(
             found.choice.tree, found.codec, found.values * deviation + mean, found.counts, outputs=outputs,
             link="identity", classes=None, drop_unreached=found.choice.leaf is None,
