@@ -24,6 +24,8 @@ CASES = {
     "three classes": ("probability", (3, 1, 2), ("a", "b", "c")),
     "softmax": ("softmax", ("it's", '"""', "\r\n,", "名"), ("a", "b", "c", "d")),
     "softmax, numbers": ("softmax", (0.5, -1.5), ("a", "b")),
+    "logarithms": ("exp", None, ("y",)),
+    "several logarithms": ("exp", None, ("y", "z")),
 }
 
 
@@ -159,6 +161,8 @@ def link(model, total):
     """Return probabilities (or the values) of one sum, by the definition."""
     if model.link == "softmax":
         return [1 / sum(math.exp(b - a) for b in total) for a in total]
+    if model.link == "exp":
+        return [math.exp(value) for value in total]
     if model.link == "sigmoid":
         total = [1 / (1 + math.exp(-total[0]))]
     return [1 - total[0], total[0]] if model.classes is not None and len(total) == 1 else total

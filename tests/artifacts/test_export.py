@@ -126,12 +126,16 @@ def test_a_file_that_does_not_run_is_not_handed_over(model, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("to", RUN)
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(9))
 def test_every_format_gives_the_models_answers(lab, tmp_path, to, number):
     for seed, trees, depth in ((1, 1, 0), (2, 1, 4), (3, 6, 3), (4, 2, 5)):
         rng = np.random.default_rng([number, seed])
         model = _fitting(to, lab.model(rng, lab.cases[number], trees=trees, depth=depth))
         table = lab.rows(rng, model, 80)
+        if to == "lightgbm" and model.link == "exp" and model.n_outputs > 1:
+            with pytest.raises(UnsupportedError, match="one count at a time"):
+                export(model, tmp_path / f"{seed}.out", to, rows=table)
+            continue
         report = export(model, tmp_path / f"{seed}.out", to, rows=table)
         assert report.verified
         assert (report.user_rows, report.probe_rows) == (80, len(probes(model)))

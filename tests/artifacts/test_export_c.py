@@ -64,7 +64,7 @@ def _small():
 
 
 @FORMS
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(9))
 def test_it_gives_the_answers_of_the_definition(lab, tmp_path, monkeypatch, deepest, number):
     monkeypatch.setattr(exporter, "_DEEPEST", deepest)
     for seed, trees, depth in ((1, 1, 0), (2, 1, 5), (3, 5, 3)):

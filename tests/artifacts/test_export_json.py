@@ -25,7 +25,7 @@ def test_the_envelope_is_plain_json_and_says_how_to_read_it(saved):
     assert "value <= threshold" in content["about"]
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(9))
 def test_load_json_gives_the_same_model(lab, tmp_path, number):
     model = lab.model(np.random.default_rng(number), lab.cases[number], trees=2)
     export(model, tmp_path / "model.json", "json")

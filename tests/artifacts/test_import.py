@@ -198,6 +198,14 @@ def test_a_threshold_below_every_number_sends_all_known_values_right():
             assert answers.tolist() == [known, known, known, 1.0 if missing_left else 2.0]
 
 
+@pytest.mark.parametrize("loss", ["poisson", "gamma"])
+def test_logarithms_come_in_with_their_link(loss):
+    original = HistGradientBoostingRegressor(max_iter=4, loss=loss).fit(X, np.abs(X[:, 0]) + 0.1)
+    model = import_model(original)
+    assert model.link == "exp"
+    np.testing.assert_allclose(model.predict(X), original.predict(X), rtol=1e-9, atol=0)
+
+
 # ------------------------------------------------------------------ what is refused
 REFUSED = {
     "another estimator": (LogisticRegression().fit(X, TARGETS["two"]), UnsupportedError, "LogisticRegression"),
@@ -205,8 +213,6 @@ REFUSED = {
                     UnsupportedError, "exponential"),
     "a start that is no constant": (GradientBoostingRegressor(n_estimators=1, init=LinearRegression())
                                     .fit(X, TARGETS["number"]), UnsupportedError, "LinearRegression"),
-    "a log link": (HistGradientBoostingRegressor(max_iter=1, loss="poisson").fit(X, np.abs(X[:, 0])),
-                   UnsupportedError, "poisson"),
     "several targets of classes": (DecisionTreeClassifier(max_depth=1).fit(X, np.c_[TARGETS["two"], TARGETS["two"]]),
                                    UnsupportedError, "several targets"),
     "one class": (DecisionTreeClassifier().fit(X, np.zeros(N)), UnsupportedError, "one class"),

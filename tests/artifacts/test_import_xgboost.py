@@ -113,7 +113,7 @@ def test_categories_that_are_whole_numbers():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"objective": "count:poisson"}, "count:poisson"), ({"objective": "reg:logistic"}, "reg:logistic"),
+    [({"objective": "reg:logistic"}, "reg:logistic"),
      ({"booster": "gblinear"}, "gblinear")],
 )  # fmt: skip
 def test_other_answers_are_refused(settings, message):
@@ -121,6 +121,14 @@ def test_other_answers_are_refused(settings, message):
     original = xgboost.XGBRegressor(n_estimators=2, n_jobs=1, **keep, **settings).fit(X, TWO)
     with pytest.raises(UnsupportedError, match=message):
         import_model(original)
+
+
+@pytest.mark.parametrize("objective", ["count:poisson", "reg:gamma", "reg:tweedie"])
+def test_logarithms_come_in_with_their_link(objective):
+    original = xgboost.XGBRegressor(n_estimators=4, max_depth=2, n_jobs=1, objective=objective)
+    model = import_model(original.fit(X, np.abs(SUM) + 0.1))
+    assert model.link == "exp"
+    np.testing.assert_allclose(model.predict(X), original.predict(X), rtol=1e-5, atol=0)
 
 
 def test_names_that_xgboost_itself_cuts_wrongly_are_refused():

@@ -35,7 +35,7 @@ def _sqlite_check(folder, change=("", "")):
     return rows, found
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(9))
 @pytest.mark.parametrize("trees", [1, 4])
 def test_sqlite_finds_a_right_model_right_and_a_broken_one_broken(lab, tmp_path, number, trees):
     model = _model(lab, number, trees)

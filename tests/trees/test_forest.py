@@ -16,7 +16,7 @@ from softwood.core import InputError
 from softwood.kernels import sum_leaves
 from softwood.trees import ForestClassifier, ForestRegressor
 from softwood.trees._base import silent
-from softwood.trees._forest import BoostSetting, boost, first_trees, loss_parts, refit_leaves
+from softwood.trees._forest import BoostSetting, boost, first_trees, refit_leaves
 from softwood.trees._forest_engine import _screen
 from softwood.trees._rows import Group, Rows
 
@@ -48,10 +48,10 @@ def test_gradient_and_curvature_are_derivatives(classes):
     raw = np.random.default_rng(1).normal(size=(6, width))
 
     def total(flat):
-        return loss_parts(flat.reshape(6, width), rows)[0].sum()
+        return rows.loss.parts(flat.reshape(6, width), rows)[0].sum()
 
     def gradient(flat):
-        return loss_parts(flat.reshape(6, width), rows)[1].ravel()
+        return rows.loss.parts(flat.reshape(6, width), rows)[1].ravel()
 
     assert check_grad(total, gradient, raw.ravel()) < 1e-5
     step = 1e-6
@@ -60,7 +60,7 @@ def test_gradient_and_curvature_are_derivatives(classes):
         up[i] += step
         down[i] -= step
         slope = (gradient(up)[i] - gradient(down)[i]) / (2 * step)
-        np.testing.assert_allclose(loss_parts(raw, rows)[2].ravel()[i], slope, atol=1e-6)
+        np.testing.assert_allclose(rows.loss.parts(raw, rows)[2].ravel()[i], slope, atol=1e-6)
 
 
 @pytest.mark.parametrize(("classes", "per_class"), [(0, False), (2, False), (4, False), (4, True)])
@@ -70,10 +70,10 @@ def test_boosting_lowers_the_training_loss_within_the_budget(classes, per_class)
     assert 40 < forest.size <= 60
     weight = group.rows.weight * group.active
     loss = [
-        float(loss_parts(part.raw(group.codes), group.rows)[0] @ weight)
+        float(group.rows.loss.parts(part.raw(group.codes), group.rows)[0] @ weight)
         for part in (first_trees(forest, 20), first_trees(forest, 40), forest)
     ]
-    start = float(loss_parts(np.tile(forest.base, (group.rows.n, 1)), group.rows)[0] @ weight)
+    start = float(group.rows.loss.parts(np.tile(forest.base, (group.rows.n, 1)), group.rows)[0] @ weight)
     assert start > loss[0] > loss[1] > loss[2]
 
 
@@ -97,7 +97,7 @@ def test_refitting_finds_the_optimum_of_its_convex_objective(classes):
 
     def objective(flat):
         values, base = flat[:count].reshape(shape), flat[count:]
-        loss = loss_parts(sum_leaves(leaf, values, base), rows)[0] @ weight
+        loss = rows.loss.parts(sum_leaves(leaf, values, base), rows)[0] @ weight
         return float(loss + 1.5 * ((values - forest.values) ** 2).sum())
 
     here = np.concatenate([refitted.values.ravel(), refitted.base])
@@ -208,5 +208,5 @@ def test_screening_judges_rows_that_were_not_learned_from():
     columns = tuple(Column(f"x{i}", "number") for i in range(3))
     group = Group(Rows(columns, x, labels, np.eye(2)[labels], np.ones(300)), rng.random(300) < 0.8)
     greedy, careful = BoostSetting(31, 1.0, 1.0), BoostSetting(2, 0.01, 20.0)
-    options = ForestClassifier(400, n_jobs=1)._options(("log_loss",))
+    options = ForestClassifier(400, n_jobs=1)._options(("log_loss",), "log_loss")
     assert _screen([group], [greedy, careful], options, lambda: True, silent) == [careful, greedy]

@@ -8,8 +8,9 @@ from softwood.trees._candidates import Candidate, Setting, cart_candidates
 from softwood.trees._coded_tree import CodedTree, Hardening, leaf_logits, soft_parameters
 from softwood.trees._dense_tree import DenseTree
 from softwood.trees._folds import make_groups
+from softwood.trees._loss import METRICS
 from softwood.trees._rows import Group, Rows
-from softwood.trees._select import METRICS, PRICES, STRENGTHS, Limits, choose, paired_difference
+from softwood.trees._select import PRICES, STRENGTHS, Limits, choose, paired_difference
 
 COLUMNS = tuple(Column(name, "number") for name in "abc")
 

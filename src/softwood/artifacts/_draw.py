@@ -95,7 +95,9 @@ def draw_tree(model: HardEnsemble, tree: int = 0, *, max_depth: int = 8) -> str:
 
 
 def _title(model: HardEnsemble, tree: int) -> str:
-    meaning = {"identity": "values", "probability": "probabilities"}.get(model.link, f"logits ({model.link})")
+    meaning = {"identity": "values", "exp": "logarithms", "probability": "probabilities"}.get(
+        model.link, f"logits ({model.link})"
+    )
     if model.n_trees == 1:
         return f"leaves hold {meaning}"
     return f"tree {tree} of {model.n_trees} (0 to {model.n_trees - 1}): the leaves of all trees add up to {meaning}"

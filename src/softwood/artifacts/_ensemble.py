@@ -49,8 +49,8 @@ class HardEnsemble:
     Args:
         columns: the C raw columns, in the order in which ``feature`` counts them.
         outputs: K names, one for each number in a leaf.
-        link: ``identity`` (regression), ``probability`` (leaves hold probabilities; K = 1 is P(classes[1])),
-            ``sigmoid`` or ``softmax`` (leaves hold logits).
+        link: ``identity`` (regression), ``exp`` (regression; leaves hold logarithms), ``probability`` (leaves hold
+            probabilities; K = 1 is P(classes[1])), ``sigmoid`` or ``softmax`` (leaves hold logits).
         classes: labels, or None for regression.
         feature: int32 ``[N]``, column tested, -1 at a leaf.
         threshold: float64 ``[N]``; a row goes left if ``x <= threshold``. NaN at leaves and category nodes.
@@ -226,8 +226,14 @@ class HardEnsemble:
         """
         raw = self.raw(table)
         if self.classes is None:
-            return raw[:, 0] if self.n_outputs == 1 else raw
+            numbers = self.numbers(raw)
+            return numbers[:, 0] if self.n_outputs == 1 else numbers
         return self.labels(raw)
+
+    def numbers(self, raw: np.ndarray) -> np.ndarray:
+        """Turn the sum before the link, ``[n, K]``, into the values that a regression predicts."""
+        result: np.ndarray = np.exp(raw) if self.link == "exp" else raw
+        return result
 
     def labels(self, raw: np.ndarray) -> np.ndarray:
         """Turn the sum before the link, ``[n, K]``, into labels ``[n]``.

@@ -24,6 +24,7 @@ from softwood.artifacts._export_c_text import (
     CLASSIFIER,
     CLASSIFIER_FACE,
     COMPARE,
+    EXPONENTIAL,
     HEADER,
     LEVEL,
     LISTED,
@@ -110,7 +111,7 @@ def _face(model: HardEnsemble, inputs: dict[int, str]) -> str:
 
 def _functions(model: HardEnsemble) -> str:
     if model.classes is None:
-        return REGRESSION
+        return REGRESSION % (EXPONENTIAL if model.link == "exp" else "")
     labels = _wrapped(_quoted(str(label)) for label in model.classes)
     key = "one probability" if model.link == "probability" and model.n_outputs == 1 else model.link
     best = BEST_OF_SEVERAL if model.n_outputs > 1 else BEST_OF_ONE % (0.5 if model.link == "probability" else 0.0)

@@ -169,9 +169,14 @@ void softwood_predict_proba(const struct softwood_row *row, double probability[S
 %s}
 """
 
+EXPONENTIAL = """\
+    for (int k = 0; k < SOFTWOOD_OUTPUTS; k++)
+        value[k] = exp(value[k]);
+"""
+
 REGRESSION = """\
 void softwood_predict(const struct softwood_row *row, double value[SOFTWOOD_OUTPUTS])
 {
     add_trees(row, value);
-}
+%s}
 """

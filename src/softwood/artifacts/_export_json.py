@@ -16,8 +16,8 @@ _ABOUT = (
     "Each node with feature >= 0 tests one column: number or boolean (0 and 1) goes left if value <= threshold, "
     "in float64; a category goes left if levels_left[level_set][index of its level]; a missing value or an unseen "
     "level goes left if missing_left. A node with feature -1 is a leaf: values[leaf]. Score = base + the sum of the "
-    "leaf values over all roots, in their order, then the link: identity, probability (as it is; one output is the "
-    "probability of classes[1]), sigmoid or softmax. Label: the class with the largest score, the first of equal "
+    "leaf values over all roots, in their order, then the link: identity, exp, probability (as it is; one output is "
+    "the probability of classes[1]), sigmoid or softmax. Label: the class with the largest score, the first of equal "
     "ones; with one output classes[1] if its probability is above 0.5."
 )
 

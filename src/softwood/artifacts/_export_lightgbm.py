@@ -20,27 +20,29 @@ from softwood.core import UnsupportedError
 # what LightGBM's decision_type packs: bit 0 category, bit 1 default left, bits 2 and 3 what counts as missing (2: NaN)
 _CATEGORY, _DEFAULT_LEFT, _NAN_IS_MISSING = 1, 2, 8
 _ZERO = float(np.float32(1e-35))  # LightGBM takes numbers up to here, on either side, for zero
-_OBJECTIVES = {"sigmoid": "binary sigmoid:1", "softmax": "multiclass num_class:{}"}
+_OBJECTIVES = {"exp": "poisson", "sigmoid": "binary sigmoid:1", "softmax": "multiclass num_class:{}"}
 
 
 def write_lightgbm(model: HardEnsemble) -> str:
     """Return the model as the text of a LightGBM model.
 
-    A leaf of LightGBM holds one number: K outputs become K trees for each of ours. The base goes into the first
-    tree. Links ``sigmoid`` and ``softmax`` are the objectives ``binary`` and ``multiclass``; for ``identity`` and
-    ``probability`` there is no objective and ``predict`` gives values or probabilities as they are (for K = 1 that
-    of the second class). Categories are pandas category columns, in the model's order of columns. LightGBM keeps no
-    labels: they stand in the line ``softwood_classes``, which it skips.
+    A leaf of LightGBM holds one number: K outputs become K trees for each of ours. The base goes into the first tree.
+    Links ``exp``, ``sigmoid`` and ``softmax`` are the objectives ``poisson``, ``binary`` and ``multiclass``; for
+    ``identity`` and ``probability`` there is no objective and ``predict`` gives values or probabilities as they are
+    (for K = 1 that of the second class). Categories are pandas category columns, in the model's order of columns.
+    LightGBM keeps no labels: they stand in the line ``softwood_classes``, which it skips.
 
     Args:
         model: the ensemble.
 
     Raises:
-        UnsupportedError: a threshold between -1e-35 and 1e-35.
+        UnsupportedError: a threshold between -1e-35 and 1e-35, or the link ``exp`` with several outputs.
 
     Cost: O(K nodes + levels of the tested sets).
     """
     _refuse_thresholds_near_zero(model)
+    if model.link == "exp" and model.n_outputs > 1:
+        raise UnsupportedError("LightGBM predicts one count at a time; export to onnx, c or python")
     roots = model.roots.tolist()
     blocks = [_tree(model, root, k, first=t == 0) for t, root in enumerate(roots) for k in range(model.n_outputs)]
     if not roots:
@@ -205,7 +207,7 @@ def run_lightgbm(path: Path, model: HardEnsemble, cells: pd.DataFrame) -> Answer
     })  # fmt: skip
     raw = booster.predict(fed, raw_score=True).reshape(len(cells), -1)
     if model.classes is None:
-        return Answers(None, raw)
+        return Answers(None, booster.predict(fed).reshape(len(cells), -1) if model.link == "exp" else raw)
     found = re.search(r"^softwood_classes=(.*)$", path.read_bytes().decode(), flags=re.MULTILINE)
     classes = json.loads(found[1]) if found else None
     if [(type(c), c) for c in classes or ()] != [(type(c), c) for c in model.classes]:

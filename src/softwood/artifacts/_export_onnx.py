@@ -155,7 +155,7 @@ class _Graph:
     def _outputs(self, total: str) -> list[Any]:
         model, types, info = self.model, self.onnx.TensorProto, self.onnx.helper.make_tensor_value_info
         if model.classes is None:
-            value = self._step("Identity", [total], self._name("value"))
+            value = self._step("Exp" if model.link == "exp" else "Identity", [total], self._name("value"))
             return [info(value, types.DOUBLE, ["N", model.n_outputs])]
         classes = np.array(model.classes)
         if classes.dtype.kind == "U":

@@ -149,18 +149,18 @@ def answer(row):
 '''
 
 REGRESSION = '''\
+def answer(row):
+    """Return the values of a row, given as a dict of raw values: one line of the output table."""
+    return [math.exp(total) if LINK == "exp" else total for total in add_trees(row)]
+
+
 def predict(row):
-    """Return the value of a row, given as a dict of raw values; a list if there are several outputs."""
-    total = add_trees(row)
-    return total[0] if len(total) == 1 else list(total)
+    """Return the value of a row; a list if there are several outputs."""
+    values = answer(row)
+    return values[0] if len(values) == 1 else values
 
 
 HEADER = ["value"] if len(OUTPUTS) == 1 else ["value of %s" % name for name in OUTPUTS]
-
-
-def answer(row):
-    """Return one line of the output table."""
-    return list(add_trees(row))
 '''
 
 RUNNING = '''\

@@ -145,7 +145,8 @@ class SoftwoodRegressor(RegressorMixin, Ensemble):
     def predict(self, X):
         """Return the value of each row, or [rows, outputs] if there are several."""
         total = self.sum_of_trees(X)
-        return total[:, 0] if total.shape[1] == 1 else total
+        values = np.exp(total) if LINK == "exp" else total
+        return values[:, 0] if values.shape[1] == 1 else values
 
 
 def load():

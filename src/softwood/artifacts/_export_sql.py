@@ -166,7 +166,8 @@ class _Statement:
     # -------------------------------------------------------------- sums -> answer
     def _values(self) -> list[str]:
         names = ["softwood_value"] if len(self.sums) == 1 else [f"softwood_value_{k}" for k in range(len(self.sums))]
-        return [f"{total} AS {name}" for total, name in zip(self.sums, names, strict=True)]
+        sums = [_exp(total) for total in self.sums] if self.model.link == "exp" else self.sums
+        return [f"{total} AS {name}" for total, name in zip(sums, names, strict=True)]
 
     def _label_and_probabilities(self) -> list[str]:
         model, sums = self.model, self.sums

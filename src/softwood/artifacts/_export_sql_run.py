@@ -42,7 +42,7 @@ def run_sqlite(
     statement, names = _statement("sql", path, model, table, keys)
     database = sqlite3.connect(":memory:")
     try:
-        if model.link in ("sigmoid", "softmax") and not _has_exp(database):
+        if model.link in ("exp", "sigmoid", "softmax") and not _has_exp(database):
             raise NotRunError("this SQLite was built without exp, which the model needs")
         database.execute(_create("sql", model, names))
         marks = ", ".join("?" * max(len(names), 1))

@@ -24,6 +24,7 @@ Codes = dict[int, np.ndarray]  # of a category column: the whole number by which
 
 _IDENTITY = ("regression", "regression_l2", "regression_l1", "huber", "fair", "quantile", "mape", "lambdarank",
              "rank_xendcg", "custom", "")  # fmt: skip
+_EXPONENTIAL = ("poisson", "gamma", "tweedie")
 
 
 def from_lightgbm(text: str, classes: Any = None) -> HardEnsemble:
@@ -43,7 +44,7 @@ def from_lightgbm(text: str, classes: Any = None) -> HardEnsemble:
     columns, codes = _columns(head, text)
     width = int(head["num_tree_per_iteration"])
     link, scale = _link(head, width)
-    classes = None if link == "identity" else list(range(max(width, 2))) if classes is None else list(classes)
+    classes = None if link in ("identity", "exp") else list(range(max(width, 2))) if classes is None else list(classes)
     if "average_output" in head:
         scale /= len(blocks) / width
     trees = [_tree(block, number % width, width, scale, codes) for number, block in enumerate(blocks)]
@@ -79,9 +80,11 @@ def _link(head: dict[str, str], width: int) -> tuple[str, float]:
         return "softmax", 1.0
     if name in _IDENTITY and "sqrt" not in options:
         return "identity", 1.0
+    if name in _EXPONENTIAL:
+        return "exp", 1.0
     raise UnsupportedError(
         f"LightGBM's objective {' '.join([name, *options])!r} cannot be imported; binary, multiclass and these can: "
-        + ", ".join(filter(None, _IDENTITY))
+        + ", ".join(filter(None, _IDENTITY + _EXPONENTIAL))
     )
 
 

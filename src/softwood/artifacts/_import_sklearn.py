@@ -136,15 +136,15 @@ def _logits(classes: Any, width: int) -> tuple[list[str], str, Any]:
 
 def _histogram(model: Any) -> HardEnsemble:
     classes = getattr(model, "classes_", None)
-    if classes is None and model.loss in ("poisson", "gamma"):
-        raise UnsupportedError(f"loss={model.loss!r} predicts through a logarithm; Softwood's regression has no link")
     columns, position = _histogram_columns(model)
     base = model._baseline_prediction.ravel()
     trees = []
     for stage in model._predictors:
         for output, predictor in enumerate(stage):
             trees.append(_histogram_tree(predictor, output, len(base), columns, position))
-    return _finish(model, trees, *_logits(classes, len(base)), base, columns)
+    outputs, link, classes = _logits(classes, len(base))
+    link = "exp" if model.loss in ("poisson", "gamma") else link
+    return _finish(model, trees, outputs, link, classes, base, columns)
 
 
 def _histogram_columns(model: Any) -> tuple[list[Column], np.ndarray]:

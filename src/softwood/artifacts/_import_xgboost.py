@@ -14,6 +14,7 @@ from softwood.core import InputError, UnsupportedError
 
 _IDENTITY = ("reg:squarederror", "reg:linear", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror",
              "rank:pairwise", "rank:ndcg", "rank:map")  # fmt: skip
+_EXPONENTIAL = ("count:poisson", "reg:gamma", "reg:tweedie")
 _SPARE_CODES = 32
 
 
@@ -56,7 +57,7 @@ def from_xgboost(content: dict[str, Any], classes: Any = None) -> HardEnsemble:
     for tree, output, weight in zip(forest["trees"], forest["tree_info"], drops, strict=True):
         trees.append(_tree(tree, output, width, float(weight), columns, names_known))
     outputs = [f"y{k}" for k in range(width)] if width > 1 else ["y"]
-    if link != "identity":
+    if link in ("sigmoid", "softmax"):
         classes = list(range(max(width, 2))) if classes is None else list(classes)
         outputs = [str(label) for label in classes][-width:]
     else:
@@ -73,9 +74,11 @@ def _link(objective: str, shape: dict[str, Any], width: int) -> tuple[str, np.nd
         return "softmax", base
     if objective in _IDENTITY:
         return "identity", base
+    if objective in _EXPONENTIAL:
+        return "exp", np.log(base)  # stored as a value
     raise UnsupportedError(
         f"XGBoost's objective {objective!r} with {width} outputs cannot be imported; binary:logistic, multi:softprob, "
-        f"multi:softmax and these can: {', '.join(_IDENTITY)}"
+        f"multi:softmax and these can: {', '.join(_IDENTITY + _EXPONENTIAL)}"
     )
 
 

@@ -37,7 +37,8 @@ def rules(model: HardEnsemble) -> str:
 
 def _answer(model: HardEnsemble) -> str:
     if model.classes is None:
-        return f"answer: {', '.join(model.outputs)}"
+        logs = " (leaves hold logarithms)" if model.link == "exp" else ""
+        return f"answer: {', '.join(model.outputs)}{logs}"
     names = ", ".join(map(str, model.classes))
     scale = "probabilities" if model.link == "probability" else f"logits, through {model.link}"
     return f"answer: one of {names} (leaves hold {scale})"
@@ -65,7 +66,8 @@ def describe_leaf(model: HardEnsemble, leaf: int) -> str:
         shares = np.array([1 - values[0], values[0]]) if len(values) == 1 else values
         best = int(shares.argmax())
         return f"{model.classes[best]} with probability {shares[best]:.3f}{count}"
-    return ", ".join(f"{name} = {value:.6g}" for name, value in zip(model.outputs, values, strict=True)) + count
+    log = "log " if model.link == "exp" else ""
+    return ", ".join(f"{log}{name} = {value:.6g}" for name, value in zip(model.outputs, values, strict=True)) + count
 
 
 def describe_test(model: HardEnsemble, node: int) -> str:

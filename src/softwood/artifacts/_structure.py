@@ -11,7 +11,7 @@ from softwood.core import InputError, check_choice
 if TYPE_CHECKING:
     from softwood.artifacts._ensemble import HardEnsemble
 
-LINKS = ("identity", "probability", "sigmoid", "softmax")
+LINKS = ("identity", "exp", "probability", "sigmoid", "softmax")
 
 
 def check_structure(model: HardEnsemble) -> None:
@@ -57,10 +57,10 @@ def _check_tests(model: HardEnsemble, inner: np.ndarray) -> None:
 
 def _check_classes(model: HardEnsemble, outputs: int) -> None:
     if model.classes is None:
-        _demand(model.link == "identity", "a link other than identity needs classes", model.link)
+        _demand(model.link in ("identity", "exp"), "a link of probabilities needs classes", model.link)
         return
     expected = 2 if outputs == 1 else outputs
-    _demand(model.link != "identity", "classes need a link other than identity", model.link)
+    _demand(model.link not in ("identity", "exp"), "classes need a link of probabilities", model.link)
     _demand(model.link != "sigmoid" or outputs == 1, "the sigmoid link has one output", outputs)
     _demand(len(model.classes) == expected, f"{outputs} outputs need {expected} classes", len(model.classes))
     _demand(len({type(label) for label in model.classes}) == 1, "classes are of several types", model.classes)

@@ -98,7 +98,7 @@ def answers(model: HardEnsemble, table: Any) -> Answers:
     """
     raw = model.raw(table)
     if model.classes is None:
-        return Answers(None, raw)
+        return Answers(None, model.numbers(raw))
     return Answers(np.array(model.predict(table).tolist(), dtype=object), model.probabilities(raw))
 
 

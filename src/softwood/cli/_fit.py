@@ -21,7 +21,7 @@ from softwood.cli._console import Output
 from softwood.cli._fit_text import say_found, say_table
 from softwood.cli._measure import certificate_on
 from softwood.cli._model import CERTIFICATE, RECORD, SOFT, file_digest
-from softwood.cli._options import TABLE_HELP, Json, Progress, read_duration
+from softwood.cli._options import TABLE_HELP, Json, Progress, read_duration, read_loss
 from softwood.cli._prepare import Prepared, Scored, check_options, prepare
 from softwood.core import SoftwoodWarning, check_choice, check_number, check_replaceable
 
@@ -45,6 +45,8 @@ class FitOptions:
         size: most leaf values, or None for no limit (tree) or 480 (forest).
         min_samples_leaf: least rows in a leaf.
         metric: what selection compares, or None for the task's usual one.
+        loss: what is minimised: a name, or MODULE:FUNCTION; None for the task's usual one.
+        quantile: level of the loss ``"quantile"``.
         test: path of a table to certify on instead of rows held out.
         drop: columns to leave out.
         weight: column of the rows' weights, or None.
@@ -66,6 +68,8 @@ class FitOptions:
     size: int | None = None
     min_samples_leaf: float = 1.0
     metric: str | None = None
+    loss: str | None = None
+    quantile: float = 0.5
     test: str | None = None
     drop: tuple[str, ...] = ()
     weight: str | None = None
@@ -137,16 +141,18 @@ def _learner(options: FitOptions, data: Prepared) -> Any:
     from softwood.trees import ForestClassifier, ForestRegressor, TreeClassifier, TreeRegressor
 
     is_tree, is_classes = options.shape == "tree", data.target.kind == "classification"
-    metrics = ("accuracy" if is_tree else "log_loss") if is_classes else "squared"
-    common = {
+    common: dict[str, Any] = {
         "max_depth": options.max_depth if options.max_depth is not None else 4 if is_tree else 6,
-        "metric": options.metric or metrics,
+        "metric": options.metric,
+        "loss": read_loss(options.loss or ("log_loss" if is_classes else "squared")),
         "min_samples_leaf": options.min_samples_leaf,
         "effort": options.effort,
         "time_limit": options.time_limit,
         "holdout": 0.0 if options.test is not None else options.holdout,
         "random_state": check_number("--seed", options.seed, low=0, high=2**32 - 1, integer=True),
     }
+    if not is_classes:
+        common["quantile"] = options.quantile
     if is_tree:
         kind = TreeClassifier if is_classes else TreeRegressor
         return kind(max_leaf_nodes=_most_leaves(options.size, len(data.target.classes)), **common)
@@ -169,7 +175,7 @@ def _on_test(options: FitOptions, test: Scored, learner: Any) -> Certificate:
         limits.append("rows that training has not seen: the test file is the training table")
     return certificate_on(
         learner.artifact_, learner.soft_, test.frame, test.y, test.weight, rows=f"the rows of {options.test}",
-        ships=learner.certificate_.ships, not_covered=limits,
+        ships=learner.certificate_.ships, loss=learner.loss_.certified(), not_covered=limits,
     )  # fmt: skip
 
 
@@ -267,8 +273,13 @@ def register(app: typer.Typer) -> None:
         min_samples_leaf: Annotated[float, typer.Option(help="Least rows in a leaf.")] = 1.0,
         metric: Annotated[
             str | None,
-            typer.Option(help="accuracy or log_loss; squared or absolute.  [default: the first; log_loss (forest)]"),
+            typer.Option(help="accuracy or log_loss; squared or absolute.  [default: the first; the loss (forest)]"),
         ] = None,
+        loss: Annotated[
+            str | None,
+            typer.Option(help="log_loss; squared, absolute, quantile or poisson; or MODULE:FUNCTION of torch tensors."),
+        ] = None,
+        quantile: Annotated[float, typer.Option(help="Level of --loss quantile.")] = 0.5,
         test: Annotated[str | None, typer.Option(metavar="FILE", help="Certify on this table, train on all.")] = None,
         drop: Annotated[list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")] = None,
         weight: Annotated[str | None, typer.Option(metavar="COL", help="Column of weights; no input then.")] = None,
@@ -291,9 +302,9 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Fit a tree or a forest to a table, harden it, certify it, and save it."""
         options = FitOptions(
-            table, tuple(target), task, shape, max_depth, size, min_samples_leaf, metric, test, tuple(drop or ()),
-            weight, group, time, tuple(keep or ()), None if time_limit is None else read_duration(time_limit), effort,
-            holdout, seed, out,
+            table, tuple(target), task, shape, max_depth, size, min_samples_leaf, metric, loss, quantile, test,
+            tuple(drop or ()), weight, group, time, tuple(keep or ()),
+            None if time_limit is None else read_duration(time_limit), effort, holdout, seed, out,
         )  # fmt: skip
         console = Output(as_json, progress)
         found = fit_model(options, console)

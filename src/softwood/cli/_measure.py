@@ -74,7 +74,7 @@ def _texts(values: pd.Series) -> np.ndarray:
 
 def certificate_on(
     model: HardEnsemble, soft: Any, frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray | None = None, *, rows: str,
-    ships: str | None = None, not_covered: Sequence[str] = (),
+    ships: str | None = None, loss: Any = None, not_covered: Sequence[str] = (),
 ) -> Certificate:  # fmt: skip
     """Certify a model on rows whose targets are known.
 
@@ -86,15 +86,21 @@ def certificate_on(
         weight: ``[m]``, or None.
         rows: which rows these are, in words.
         ships: what ships, in words.
+        loss: as ``lifecycle.certify`` takes it; None for the task's usual one.
         not_covered: further limits.
     """
     from softwood.lifecycle import certify
 
     return certify(
-        model, soft, (frame, y), loss="squared" if model.classes is None else "log_loss",
+        model, soft, (frame, y), loss=loss or usual_loss(model),
         rounded=None if soft is None else soft.rounded, classes=model.classes,
         sample_weight=weight, rows=rows, ships=ships or describe_model(model), not_covered=not_covered, level=_LEVEL,
     )  # fmt: skip
+
+
+def usual_loss(model: HardEnsemble) -> str:
+    """Return the loss that is measured where no other one was asked for."""
+    return "log_loss" if model.classes is not None else "poisson" if model.link == "exp" else "squared"
 
 
 def describe_model(model: HardEnsemble) -> str:

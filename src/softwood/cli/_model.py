@@ -38,6 +38,11 @@ class Model:
         """The directory's own name."""
         return self.path.resolve().name
 
+    @property
+    def loss(self) -> str | None:
+        """Name of the loss that was trained, or None where the record does not say."""
+        return self.record.get("search", {}).get("loss")
+
     def soft(self) -> SoftModel | None:
         """Return the model before hardening, or None where what ships has none."""
         content = read_json(self.path / SOFT)

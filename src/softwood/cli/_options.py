@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,3 +46,37 @@ def read_duration(text: str) -> float:
             fix="write 90, 90s, 5m or 1h",
         )  # fmt: skip
     return seconds
+
+
+def read_loss(text: str) -> Any:
+    """Return a loss's name as it is, and for MODULE:FUNCTION the function; modules of this directory are found.
+
+    Args:
+        text: what ``--loss`` was given.
+
+    Raises:
+        InputError: there is no such module, or no such function in it.
+
+    Example:
+        >>> read_loss("poisson")
+        'poisson'
+    """
+    module, colon, name = text.partition(":")
+    if not colon:
+        return text
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        function = getattr(import_module(module), name, None)
+    except (ImportError, ValueError) as error:
+        raise InputError(
+            "the loss cannot be imported", got=f"{text}: {error}", allowed="MODULE:FUNCTION",
+            fix="run softwood where MODULE.py is, or install it",
+        ) from error  # fmt: skip
+    finally:
+        sys.path.remove(here)
+    if not callable(function):
+        raise InputError(
+            "the module has no such loss", got=text, allowed="MODULE:FUNCTION", fix=f"define {name} in {module}"
+        )
+    return function

@@ -48,7 +48,7 @@ def predictions(model: Model, source: str, *, proba: bool = False) -> pd.DataFra
     raw = ensemble.raw_encoded(x)
     if ensemble.classes is None:
         names = ["value"] if ensemble.n_outputs == 1 else [f"value of {name}" for name in ensemble.outputs]
-        return pd.DataFrame(raw, columns=names)
+        return pd.DataFrame(ensemble.numbers(raw), columns=names)
     answers = pd.DataFrame({"label": ensemble.labels(raw)})
     if proba:
         chances = ensemble.probabilities(raw)
@@ -104,8 +104,12 @@ def certificate(model: Model, source: str, targets: Sequence[str] | None = None)
     if is_training_table(model, source):
         limits = ["rows that training has not seen: this is the table that the model was fitted on"]
     told = "the rows of standard input" if source == "-" else f"the rows of {source}"
+    loss = model.loss
+    if loss is not None and ":" in loss and not loss.startswith("quantile:"):
+        limits.append(f"the loss that was trained, {loss}: code that a file names is not run")
+        loss = None
     return certificate_on(
-        model.ensemble, model.soft(), rows.frame, rows.y, rows.weight, rows=told, not_covered=limits
+        model.ensemble, model.soft(), rows.frame, rows.y, rows.weight, rows=told, loss=loss, not_covered=limits
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves
 from softwood.kernels._deal import deal
 from softwood.kernels._dense import MISSING, dense_leaf_indices
 from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, polish, tree_cost
+from softwood.kernels._quantile import group_quantiles
 from softwood.kernels._score import Packed, pack, raw_scores
 from softwood.kernels._shap import Paths, leaf_paths, node_covers, shapley_values
 from softwood.kernels._splits import ENTROPY, ERROR, SQUARED, Problem, best_splits, leaf_cost
@@ -27,6 +28,7 @@ __all__ = [
     "boosted_leaves",
     "deal",
     "dense_leaf_indices",
+    "group_quantiles",
     "grow",
     "grow_boosted",
     "kick",

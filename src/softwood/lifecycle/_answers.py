@@ -8,13 +8,30 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import xlogy
 from torch import Tensor, nn
 
-from softwood.core import InputError, check_choice
+from softwood.core import InputError, check_choice, check_number
 from softwood.lifecycle._calibrate import as_inputs, measuring
 
 _CLIP = 1e-15
+_BY_VALUE: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "squared": lambda found, wanted: (found - wanted) ** 2,
+    "absolute": lambda found, wanted: np.abs(found - wanted),
+    "poisson": lambda found, wanted: 2 * (xlogy(wanted, wanted / found) - wanted + found),  # the deviance
+}
 _SUM_TOLERANCE = 1e-3  # float32 softmax over many classes stays well inside; logits do not
+
+
+def level_of(loss: Any) -> float | None:
+    """Return q of the loss ``"quantile:q"``, None for any other."""
+    name, _, text = loss.partition(":") if isinstance(loss, str) else ("", "", "")
+    if name != "quantile":
+        return None
+    try:
+        return check_number("quantile", float(text), low=0, high=1)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -26,13 +43,15 @@ class Rows:
     classes: Sequence[Any] | None
 
     def __post_init__(self) -> None:
-        if not callable(self.loss):
-            check_choice("loss", self.loss, ["log_loss", "squared"])
-        if self.loss == "squared" and self.classes is not None:
+        if callable(self.loss):
+            return
+        if level_of(self.loss) is None:
+            check_choice("loss", self.loss, ["log_loss", *_BY_VALUE, "quantile:0.9"])
+        if self.loss != "log_loss" and self.classes is not None:
             raise InputError(
-                "the squared loss takes no classes",
-                got=f"loss='squared', classes={list(self.classes)}",
-                allowed="loss='log_loss' with classes, or 'squared' without",
+                f"the {self.loss} loss takes no classes",
+                got=f"loss={self.loss!r}, classes={list(self.classes)}",
+                allowed="loss='log_loss' with classes, or a loss of values without",
                 fix="choose one; a callable loss with classes gets codes as y",
             )
 
@@ -186,15 +205,26 @@ def _losses(loss: Any, outputs: np.ndarray, target: np.ndarray, codes: np.ndarra
     if loss == "log_loss":
         assert codes is not None
         return np.asarray(-np.log(np.clip(outputs[np.arange(n), codes], _CLIP, 1.0)))
-    if loss == "squared" and outputs.shape != target.shape:
+    if isinstance(loss, str) and outputs.shape != target.shape:
         raise InputError(
             "outputs and targets have different shapes",
             got=f"{outputs.shape} and {target.shape}",
             allowed="one shape",
             fix="let the model return one value for each target",
         )
-    if loss == "squared":
-        return np.asarray(((outputs - target) ** 2).mean(axis=1))
+    level = level_of(loss)
+    if level is not None:
+        residual = target - outputs
+        return np.asarray(np.maximum(level * residual, (level - 1) * residual).mean(axis=1))
+    if loss == "poisson" and (outputs.min() <= 0 or target.min() < 0):
+        raise InputError(
+            "the Poisson deviance takes counts and positive outputs",
+            got=f"outputs from {outputs.min():g}, targets from {target.min():g}",
+            allowed="outputs > 0, targets >= 0",
+            fix="choose another loss",
+        )
+    if isinstance(loss, str):
+        return np.asarray(_BY_VALUE[loss](outputs, target).mean(axis=1))
     by_row = _as_array(loss(outputs, target[:, 0] if target.shape[1] == 1 else target))
     if by_row.shape != (n,) or not np.isfinite(by_row).all():
         raise InputError(

@@ -40,7 +40,8 @@ def certify(
     ``soft`` has ``in_band`` or ``bound`` (see ``SoftModule``), they are measured too.
 
     Losses: ``"log_loss"``: outputs are probabilities [n, K] (or [n]: P(class 1)), clipped at 1e-15.
-    ``"squared"``: outputs are [n] or [n, K]; the mean over K of the squared errors.
+    ``"squared"``, ``"absolute"``, ``"quantile:0.9"`` (the pinball loss of that level) and ``"poisson"`` (the
+    deviance): outputs are [n] or [n, K]; the mean over K.
 
     Agreement means the same label (the first largest probability), or, without classes,
     :math:`|shipped - soft|` within 1 % of the target's standard deviation. It and the accuracy are shares of
@@ -50,7 +51,7 @@ def certify(
         shipped: what ships.
         soft: the relaxed model, or None where what ships has no soft parent; the certificate then says so.
         data: ``(X, y)`` with n rows; X as the models take it, y labels or numbers.
-        loss: ``"log_loss"``, ``"squared"``, or ``(outputs, y)`` -> losses [n]; with ``classes``, that y is codes.
+        loss: a name from above, or ``(outputs, y)`` -> losses [n]; with ``classes``, that y is codes.
         rounded: the plain rounding. Without it, ``harden(soft).model`` where ``soft`` holds soft modules.
         ships: what ships, in words.
         rows: which rows these are, in words.

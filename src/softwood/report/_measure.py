@@ -96,7 +96,9 @@ def measure(model: HardEnsemble, table: Any, y: Any, weight: Any = None) -> Meas
                 "the targets cannot be compared with the model's answers", got=f"{values.shape[1]} a row, or no number",
                 allowed=f"{model.n_outputs} finite numbers a row", fix="leave out rows without a target",
             )  # fmt: skip
-        return Measured(model, leaves, raw, values, np.zeros(0, int), weights / weights.mean(), weight is not None)
+        return Measured(
+            model, leaves, model.numbers(raw), values, np.zeros(0, int), weights / weights.mean(), weight is not None
+        )
     codes = {label: code for code, label in enumerate(model.classes)}
     unknown = [label for label in dict.fromkeys(truth.tolist()) if label not in codes]
     if unknown:

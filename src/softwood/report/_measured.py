@@ -145,7 +145,7 @@ def _shipped(model: HardEnsemble, leaf: int) -> list[tuple[int, str, float]]:
     """Return (class or output, name, value): of a classifier the label that the leaf gives, of a regression all."""
     raw = (model.base + model.values[leaf]).reshape(1, -1)
     if model.classes is None:
-        return [(output, name, float(raw[0, output])) for output, name in enumerate(model.outputs)]
+        return [(k, name, float(model.numbers(raw)[0, k])) for k, name in enumerate(model.outputs)]
     label = model.classes.index(model.labels(raw)[0])
     return [(label, str(model.classes[label]), float(model.probabilities(raw)[0, label]))]
 

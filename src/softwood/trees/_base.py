@@ -19,6 +19,7 @@ from softwood.data import describe, read_table, row_groups, row_times
 from softwood.lifecycle import Certificate, certify
 from softwood.trees._explained import Explained, column_units
 from softwood.trees._folds import held_out
+from softwood.trees._loss import Loss
 from softwood.trees._rows import Rows
 from softwood.trees._soft_model import SoftModel
 
@@ -134,6 +135,7 @@ class TableLearner(Explained, BaseEstimator):
     record_: dict[str, Any]
     feature_importances_: np.ndarray
     holdout: float
+    loss_: Loss
 
     def _table(self, x: Any, y: Any, **checks: Any) -> Training:
         """Check table and target; find the columns, and encode them."""
@@ -166,12 +168,15 @@ class TableLearner(Explained, BaseEstimator):
         kept = rows.take(~aside)
         return replace(kept, weight=kept.weight / kept.weight.mean())
 
-    def _certify(self, record: dict[str, Any], importance: np.ndarray, data: Training, aside: np.ndarray) -> None:
+    def _certify(
+        self, record: dict[str, Any], importance: np.ndarray, data: Training, aside: np.ndarray, loss: Loss
+    ) -> None:
         """Certify on the rows set aside; where there are none, on the training rows, and say so."""
         units = column_units(self.artifact_, data.x[~aside])
         split, rows, limits = data.describe_split(aside)
         self.record_ = {**record, "held_out_rows": int(aside.sum()), "split": split, "units": units}
         self.feature_importances_ = importance
+        self.loss_ = loss
         measured = data.take(aside if aside.any() else ~aside)
         if not aside.any():
             rows = f"the {len(measured.y)} training rows"
@@ -183,7 +188,7 @@ class TableLearner(Explained, BaseEstimator):
         trees = "one tree" if model.n_trees == 1 else f"{model.n_trees} trees"
         found_by = self.record_["shipped"]["search"]
         return certify(
-            model, soft, (table, y), loss="squared" if model.classes is None else "log_loss",
+            model, soft, (table, y), loss=self.loss_.certified(),
             rounded=None if soft is None else soft.rounded, classes=model.classes, sample_weight=weight, rows=rows,
             ships=f"{trees} of {model.n_leaves} leaves, depth {model.depth}, found by {found_by}",
             not_covered=limits,

@@ -111,39 +111,6 @@ def n_outputs(rows: Rows) -> int:
     return 1 if rows.is_classification and width == 2 else width
 
 
-def loss_parts(raw: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return loss ``[n]``, gradient and curvature ``[n, K]`` of each row, before its weight.
-
-    Log-loss of the sigmoid (K = 1) or the softmax; half the squared error for values.
-
-    Args:
-        raw: ``[n, K]``.
-        rows: n rows.
-    """
-    if not rows.is_classification:
-        difference = raw - rows.targets
-        return (difference**2).sum(1) / 2, difference, np.ones_like(raw)
-    if raw.shape[1] == 1:
-        margin = raw[:, 0]
-        share = 0.5 * (1.0 + np.tanh(0.5 * margin))
-        loss = np.logaddexp(0.0, margin) - rows.labels * margin
-        return loss, (share - rows.labels)[:, None], (share * (1 - share))[:, None]
-    shifted = raw - raw.max(1, keepdims=True)
-    exponential = np.exp(shifted)
-    total = exponential.sum(1, keepdims=True)
-    shares = exponential / total
-    loss = np.log(total[:, 0]) - shifted[np.arange(len(raw)), rows.labels]
-    return loss, shares - rows.targets, shares * (1 - shares)
-
-
-def start_value(group: Group) -> np.ndarray:
-    """Return the raw score of the best constant, ``[K]``."""
-    rows, prior = group.rows, group.prior
-    if not rows.is_classification:
-        return prior
-    return np.log(prior[1:] / prior[:1]) if n_outputs(rows) == 1 else np.log(prior)
-
-
 def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
     """Grow trees one after the other on the Newton direction of the loss until the budget is spent.
 
@@ -157,7 +124,8 @@ def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
     rows, outputs = group.rows, n_outputs(group.rows)
     active = group.active & (rows.weight > 0)
     width = 1 if setting.per_class else outputs
-    base = start_value(group)
+    loss, weight = rows.loss, rows.weight * active
+    base = loss.start(rows, weight, group.prior)
     raw = np.tile(base, (rows.n, 1))
     trees: list[BoostedTree] = []
     places: list[np.ndarray] = []
@@ -166,7 +134,7 @@ def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
     allowed = np.ones(group.codec.n_features, bool)
     left, turn, idle = budget, 0, 0
     while left >= 2 * width and idle < outputs:
-        _, gradient, curvature = loss_parts(raw, rows)
+        _, gradient, curvature = loss.parts(raw, rows)
         part = slice(turn % outputs, turn % outputs + 1) if setting.per_class else slice(None)
         sums = np.column_stack([np.ones(rows.n), gradient[:, part], np.maximum(curvature[:, part], 1e-6)])
         sums *= rows.weight[:, None]
@@ -181,13 +149,16 @@ def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
         idle = 0
         ends = feature < 0
         of_node = np.where(ends, np.cumsum(ends) - 1 + sum(map(len, values)), -1).astype(np.int32)
+        nodes = boosted_leaves(group.codes, feature, cut, missing_left, child)
+        steps = np.zeros((len(feature), outputs))
+        steps[:, part] = found
+        steps = setting.rate * loss.leaf_steps(raw, rows, weight, np.where(active, nodes, -1).astype(np.int32), steps)
         leaf = np.zeros((int(ends.sum()), outputs))
         mask = np.zeros_like(leaf)
-        leaf[:, part], mask[:, part] = setting.rate * found[ends], 1.0
+        leaf[:, part], mask[:, part] = steps[ends][:, part], 1.0
         trees.append(BoostedTree(feature, cut, missing_left, child))
         places.append(of_node)
-        nodes = boosted_leaves(group.codes, feature, cut, missing_left, child)
-        raw[:, part] += setting.rate * found[nodes]
+        raw[:, part] += steps[nodes][:, part]
         values.append(leaf)
         masks.append(mask)
         left -= len(leaf) * width
@@ -201,7 +172,8 @@ def refit_leaves(forest: Forest, group: Group, l2: float) -> Forest:
     r"""Return the forest with all leaf values re-fitted together.
 
     Minimises :math:`\sum_i w_i \ell(F(x_i), y_i) + \frac{\lambda}{2} \sum (v - v_0)^2` over all values v and the
-    base, :math:`v_0` being those that the forest has: convex, by L-BFGS.
+    base, :math:`v_0` being those that the forest has, by L-BFGS. A loss with kinks is rounded for that, and what is
+    found counts only if it lowers the loss itself.
 
     Args:
         forest: what to re-fit; its tests stay.
@@ -219,7 +191,7 @@ def refit_leaves(forest: Forest, group: Group, l2: float) -> Forest:
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         values, base = flat[:count].reshape(shape), flat[count:]
-        losses, gradient, _ = loss_parts(sum_leaves(leaf, values, base), rows)
+        losses, gradient = rows.loss.smooth_parts(sum_leaves(leaf, values, base), rows)
         pull = (values - forest.values) * forest.mask
         weighted = gradient * rows.weight[:, None]
         by_leaf = scatter_leaves(leaf, weighted, len(values)) * forest.mask + l2 * pull
@@ -228,4 +200,9 @@ def refit_leaves(forest: Forest, group: Group, l2: float) -> Forest:
 
     start = np.concatenate([forest.values.ravel(), forest.base])
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _REFIT_STEPS})
-    return replace(forest, values=found.x[:count].reshape(shape), base=found.x[count:])
+    better = replace(forest, values=found.x[:count].reshape(shape), base=found.x[count:])
+    before, after = (
+        float(rows.loss.parts(sum_leaves(leaf, each.values, each.base), rows)[0] @ rows.weight)
+        for each in (forest, better)
+    )
+    return better if after <= before else forest

@@ -12,9 +12,10 @@ import numpy as np
 from softwood.core import Budget, InputError
 from softwood.trees._engine import Progress, folds_for
 from softwood.trees._folds import make_groups
-from softwood.trees._forest import BoostSetting, Forest, boost, first_trees, loss_parts, n_outputs, refit_leaves
+from softwood.trees._forest import BoostSetting, Forest, boost, first_trees, n_outputs, refit_leaves
+from softwood.trees._loss import judge as judge_rows
 from softwood.trees._rows import Group, Rows
-from softwood.trees._select import METRICS, judged_weight, paired_difference
+from softwood.trees._select import judged_weight, paired_difference
 from softwood.trees._threads import each, plain_interrupts
 
 REFITS = (3.0, 30.0, 300.0)  # strengths with which re-fitted leaves are held to the booster's
@@ -151,6 +152,7 @@ def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> Fou
     progress("final forest", 1.0)
     record = {
         "options": {**vars(options), "budget": options.budget.limit},
+        "loss": rows.loss.name,
         "rows": rows.n,
         "folds": [folds, 1],
         "shipped": {"search": "booster", **winner.describe(), "loss": None if np.isnan(winner.mean) else winner.mean},
@@ -175,23 +177,6 @@ def _fit(group: Group, variant: _Variant, budget: int) -> Forest:
     return forest if variant.refit is None else refit_leaves(forest, group, variant.refit)
 
 
-def answers_of(raw: np.ndarray, rows: Rows) -> np.ndarray:
-    """Return what the metrics judge from raw scores ``[n, K]``: probabilities ``[n, classes]``, or values.
-
-    Args:
-        raw: raw scores.
-        rows: n rows.
-    """
-    if not rows.is_classification:
-        return raw
-    if raw.shape[1] == 1:
-        share = 0.5 * (1.0 + np.tanh(0.5 * raw[:, 0]))
-        return np.column_stack([1.0 - share, share])
-    shifted = np.exp(raw - raw.max(1, keepdims=True))
-    shares: np.ndarray = shifted / shifted.sum(1, keepdims=True)
-    return shares
-
-
 def _screen(
     groups: Sequence[Group], settings: Sequence[BoostSetting], options: ForestOptions, in_time: Callable[[], bool],
     progress: Progress,
@@ -214,7 +199,7 @@ def _screen(
             whole = boost(group, setting, options.budget.limit)
             for place, spent in enumerate(SPENT):
                 part = first_trees(whole, int(spent * options.budget.limit))
-                total[place] += (loss_parts(part.raw(group.codes), rows)[0] * rows.weight)[group.judged].sum()
+                total[place] += (rows.loss.parts(part.raw(group.codes), rows)[0] * rows.weight)[group.judged].sum()
         return float(total.min())
 
     scores = each(settings, judge, options.jobs, lambda share: progress("screening", share))
@@ -238,7 +223,7 @@ def _out_of_fold(
         whole = boost(group, setting, options.budget.limit)
         parts = {spent: first_trees(whole, int(spent * options.budget.limit)) for spent in SPENT}
         forests = [parts[s] if l2 is None else refit_leaves(parts[s], group, l2) for s, l2 in _VARIANTS]
-        return [METRICS[options.metric](answers_of(f.raw(group.codes), rows), rows) for f in forests]
+        return [judge_rows(options.metric, rows.loss.answers(f.raw(group.codes)), rows) for f in forests]
 
     jobs = [(setting, group) for setting in settings for group in groups[1:]]
     results = each(jobs, judge, options.jobs, lambda share: progress("finalists", share))

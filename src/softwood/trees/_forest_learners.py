@@ -15,7 +15,8 @@ from softwood.core import Budget, capability, check_choice, check_number
 from softwood.trees._base import ClassLearner, TableLearner, class_weighted, output_names, silent
 from softwood.trees._convert import forest_to_ensemble
 from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
-from softwood.trees._rows import Rows, scaled
+from softwood.trees._loss import class_loss, regression_loss, value_rows
+from softwood.trees._rows import Rows
 from softwood.trees._threads import threads
 
 
@@ -28,7 +29,7 @@ class ForestLearner(TableLearner):
         *,
         max_depth: int = 6,
         min_samples_leaf: float = 1,
-        metric: str = "log_loss",
+        metric: str | None = None,
         holdout: float = 0.1,
         effort: float = 1.0,
         time_limit: float | None = None,
@@ -47,12 +48,12 @@ class ForestLearner(TableLearner):
         self.random_state = random_state
         self.progress = progress
 
-    def _options(self, metrics: tuple[str, ...]) -> ForestOptions:
+    def _options(self, metrics: tuple[str, ...], usual: str) -> ForestOptions:
         return ForestOptions(
             budget=Budget(self.budget, "leaf values"),
             max_depth=check_number("max_depth", self.max_depth, low=1, high=30, integer=True),
             min_samples_leaf=check_number("min_samples_leaf", self.min_samples_leaf, low=0),
-            metric=check_choice("metric", self.metric, metrics),
+            metric=usual if self.metric is None else check_choice("metric", self.metric, metrics),
             effort=check_number("effort", self.effort, low=0.01, high=100),
             time_limit=None if self.time_limit is None else check_number("time_limit", self.time_limit, low=0.1),
             jobs=threads(self.n_jobs),
@@ -83,7 +84,9 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         budget: leaf values in all; a leaf with K outputs counts K, two classes are one output.
         max_depth: of each tree, 1 to 30.
         min_samples_leaf: least weight in a leaf.
-        metric: what selection compares: ``"log_loss"`` or ``"accuracy"``.
+        loss: ``"log_loss"``, or a function of torch tensors: logits ``[n, classes]`` (of two classes, the first is 0)
+            and labels' numbers ``[n]`` to losses ``[n]``, differentiable.
+        metric: what selection compares: ``"log_loss"`` or ``"accuracy"``; None for log-loss, or a loss of your own.
         class_weight: ``"balanced"``, or a dict from label to weight; multiplies the rows' weights in training and
             selection.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
@@ -97,6 +100,7 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         artifact_: the ``HardEnsemble`` that ships.
         certificate_: its ``Certificate``.
         soft_: None: a booster has no soft parent.
+        loss_: what was minimised.
         record_: JSON content: what was tried, out-of-fold losses, why this one ships, seconds.
         classes_: labels.
         feature_importances_: ``[C]``, share of each column of ``artifact_.columns`` in the splits' leaf weights.
@@ -123,7 +127,8 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         *,
         max_depth: int = 6,
         min_samples_leaf: float = 1,
-        metric: str = "log_loss",
+        loss: Any = "log_loss",
+        metric: str | None = None,
         class_weight: Any = None,
         holdout: float = 0.1,
         effort: float = 1.0,
@@ -136,6 +141,7 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
             budget, max_depth=max_depth, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, progress=progress,
         )  # fmt: skip
+        self.loss = loss
         self.class_weight = class_weight
 
     def fit(
@@ -150,11 +156,13 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
             groups: ``[n]``, the group of each row, such as a patient: none is on both sides of a fold or the hold-out.
             time: ``[n]``, numbers, dates or their texts: later rows are judged by what earlier ones taught.
         """
-        options = self._options(("log_loss", "accuracy"))
+        loss = class_loss(self.loss)
+        options = self._options(("log_loss", "accuracy"), loss.name)
         data = self._table(X, y)
         check_classification_targets(data.y)
         data = class_weighted(data.divided(groups, time).weighted(sample_weight), self.class_weight)
         rows = self._class_rows(data)
+        rows = replace(rows, asked=loss.prepared(rows))
         count = len(self.classes_)
         found, aside = self._search(rows, options)
         kept = self.classes_[1:] if count == 2 else self.classes_
@@ -163,7 +171,7 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
             link="sigmoid" if count == 2 else "softmax", classes=self.classes_.tolist(),
         )  # fmt: skip
         self.soft_ = None
-        self._certify(found.record, split_weights(self.artifact_), data, aside)
+        self._certify(found.record, split_weights(self.artifact_), data, aside, found.group.rows.loss)
         return self
 
 
@@ -181,7 +189,11 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         budget: leaf values in all; a leaf with K targets counts K.
         max_depth: of each tree, 1 to 30.
         min_samples_leaf: least weight in a leaf.
-        metric: what selection compares: ``"squared"`` or ``"absolute"`` error, on targets of variance 1.
+        loss: ``"squared"``, ``"absolute"``, ``"quantile"``, ``"poisson"``, or a function of torch tensors: predictions
+            ``[n, K]`` and targets ``[n, K]`` to losses ``[n]``, differentiable.
+        quantile: which one ``"quantile"`` predicts, in (0, 1).
+        metric: what selection compares: ``"squared"`` or ``"absolute"`` error, on targets of one scale; None for the
+            loss.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: share of the settings that are screened.
         time_limit: seconds; leaves out settings, and ``record_`` says so.
@@ -193,6 +205,7 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         artifact_: the ``HardEnsemble`` that ships.
         certificate_: its ``Certificate``.
         soft_: None: a booster has no soft parent.
+        loss_: what was minimised.
         record_: JSON content.
         feature_importances_: ``[C]``.
         n_features_in_: columns of the table.
@@ -215,7 +228,9 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         *,
         max_depth: int = 6,
         min_samples_leaf: float = 1,
-        metric: str = "squared",
+        loss: Any = "squared",
+        quantile: float = 0.5,
+        metric: str | None = None,
         holdout: float = 0.1,
         effort: float = 1.0,
         time_limit: float | None = None,
@@ -227,6 +242,8 @@ class ForestRegressor(RegressorMixin, ForestLearner):
             budget, max_depth=max_depth, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, progress=progress,
         )  # fmt: skip
+        self.loss = loss
+        self.quantile = quantile
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None
@@ -240,21 +257,24 @@ class ForestRegressor(RegressorMixin, ForestLearner):
             groups: ``[n]``, the group of each row, such as a patient: none is on both sides of a fold or the hold-out.
             time: ``[n]``, numbers, dates or their texts: later rows are judged by what earlier ones taught.
         """
-        options = self._options(("squared", "absolute"))
+        loss = regression_loss(self.loss, self.quantile)
+        options = self._options(("squared", "absolute"), loss.name)
         data = self._table(X, y, multi_output=True, y_numeric=True).divided(groups, time).weighted(sample_weight)
         wide = data.y.astype(np.float64).reshape(len(data.y), -1)
         rows = Rows(data.columns, data.x, np.zeros(0, np.int32), wide, data.weight, data.together, data.time)
         # rows set aside have no part in the scale either
-        targets, mean, deviation = scaled(wide, data.weight * ~self._aside(rows, options.seed))
-        found, aside = self._search(replace(rows, targets=targets), options)
-        forest = replace(
-            found.forest, values=found.forest.values * deviation, base=found.forest.base * deviation + mean
-        )
+        rows, mean, deviation = value_rows(rows, loss, data.weight * ~self._aside(rows, options.seed))
+        found, aside = self._search(rows, options)
+        forest = found.forest
+        if loss.link == "exp":
+            forest = replace(forest, base=forest.base + np.log(deviation))
+        else:
+            forest = replace(forest, values=forest.values * deviation, base=forest.base * deviation + mean)
         names = output_names(y, wide.shape[1])
-        self.artifact_ = forest_to_ensemble(forest, found.group, outputs=names, link="identity", classes=None)
+        self.artifact_ = forest_to_ensemble(forest, found.group, outputs=names, link=loss.link, classes=None)
         self.soft_ = None
         data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
-        self._certify(found.record, split_weights(self.artifact_), data, aside)
+        self._certify(found.record, split_weights(self.artifact_), data, aside, found.group.rows.loss)
         return self
 
     def __sklearn_tags__(self) -> Any:

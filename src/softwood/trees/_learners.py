@@ -16,7 +16,8 @@ from softwood.core import capability, check_choice, check_number
 from softwood.trees._base import ClassLearner, TableLearner, class_weighted, output_names, silent
 from softwood.trees._convert import to_ensemble
 from softwood.trees._engine import Found, Options, search
-from softwood.trees._rows import Rows, scaled
+from softwood.trees._loss import class_loss, regression_loss, value_rows
+from softwood.trees._rows import Rows
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._soft_tree import MAX_DEPTH
 from softwood.trees._threads import threads
@@ -31,7 +32,7 @@ class TreeLearner(TableLearner):
         *,
         max_leaf_nodes: int | None = None,
         min_samples_leaf: float = 1,
-        metric: str = "accuracy",
+        metric: str | None = None,
         holdout: float = 0.1,
         effort: float = 1.0,
         time_limit: float | None = None,
@@ -52,13 +53,13 @@ class TreeLearner(TableLearner):
         self.checkpoint = checkpoint
         self.progress = progress
 
-    def _options(self, metrics: tuple[str, ...]) -> Options:
+    def _options(self, metrics: tuple[str, ...], usual: str) -> Options:
         leaves = self.max_leaf_nodes
         return Options(
             max_depth=check_number("max_depth", self.max_depth, low=1, high=MAX_DEPTH, integer=True),
             max_leaf_nodes=None if leaves is None else check_number("max_leaf_nodes", leaves, low=1, integer=True),
             min_samples_leaf=check_number("min_samples_leaf", self.min_samples_leaf, low=0),
-            metric=check_choice("metric", self.metric, metrics),
+            metric=usual if self.metric is None else check_choice("metric", self.metric, metrics),
             effort=check_number("effort", self.effort, low=0.01, high=100),
             time_limit=None if self.time_limit is None else check_number("time_limit", self.time_limit, low=0.1),
             jobs=threads(self.n_jobs),
@@ -93,7 +94,9 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         max_depth: 1 to 10.
         max_leaf_nodes: largest number of leaves.
         min_samples_leaf: least weight in a leaf.
-        metric: what selection compares: ``"accuracy"`` or ``"log_loss"``.
+        loss: ``"log_loss"``, or a function of torch tensors: logits ``[n, classes]`` (of two classes, the first is 0)
+            and labels' numbers ``[n]`` to losses ``[n]``, differentiable.
+        metric: what selection compares: ``"accuracy"`` or ``"log_loss"``; None for accuracy, or a loss of your own.
         class_weight: ``"balanced"``, or a dict from label to weight; multiplies the rows' weights in training and
             selection.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
@@ -109,6 +112,7 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         certificate_: its ``Certificate``.
         soft_: the model before hardening, a function from table to probabilities; None where what ships has no
             soft parent.
+        loss_: what was minimised.
         record_: JSON content: what was tried, out-of-fold losses, why this one ships, seconds.
         classes_: labels.
         feature_importances_: ``[C]``, share of each column of ``artifact_.columns`` in what the splits gain.
@@ -136,7 +140,8 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         *,
         max_leaf_nodes: int | None = None,
         min_samples_leaf: float = 1,
-        metric: str = "accuracy",
+        loss: Any = "log_loss",
+        metric: str | None = None,
         class_weight: Any = None,
         holdout: float = 0.1,
         effort: float = 1.0,
@@ -151,6 +156,7 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
             progress=progress,
         )  # fmt: skip
+        self.loss = loss
         self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None) -> TreeClassifier:
@@ -163,11 +169,13 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
             groups: ``[n]``, the group of each row, such as a patient: none is on both sides of a fold or the hold-out.
             time: ``[n]``, numbers, dates or their texts: later rows are judged by what earlier ones taught.
         """
-        options = self._options(("accuracy", "log_loss"))
+        loss = class_loss(self.loss)
+        options = self._options(("accuracy", "log_loss"), "accuracy" if loss.name == "log_loss" else loss.name)
         data = self._table(X, y)
         check_classification_targets(data.y)
         data = class_weighted(data.divided(groups, time).weighted(sample_weight), self.class_weight)
         rows = self._class_rows(data)
+        rows = replace(rows, asked=loss.prepared(rows))
         count = len(self.classes_)
         found, aside = self._search(rows, options)
         values = found.values[:, 1:] if count == 2 else found.values
@@ -178,7 +186,7 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         )  # fmt: skip
         parents = found.choice.candidate.soft
         self.soft_ = SoftModel.of(parents[0], None) if parents else None
-        self._certify(found.record, found.importance, data, aside)
+        self._certify(found.record, found.importance, data, aside, found.rows.loss)
         return self
 
 
@@ -197,7 +205,11 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         max_depth: 1 to 10.
         max_leaf_nodes: largest number of leaves.
         min_samples_leaf: least weight in a leaf.
-        metric: what selection compares: ``"squared"`` or ``"absolute"`` error, on targets of variance 1.
+        loss: ``"squared"``, ``"absolute"``, ``"quantile"``, ``"poisson"``, or a function of torch tensors: predictions
+            ``[n, K]`` and targets ``[n, K]`` to losses ``[n]``, differentiable.
+        quantile: which one ``"quantile"`` predicts, in (0, 1).
+        metric: what selection compares: ``"squared"`` or ``"absolute"`` error, on targets of one scale; None for the
+            loss.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: multiplies kicks, restarts and epochs.
         time_limit: seconds; leaves out candidates, and ``record_`` says which.
@@ -210,6 +222,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         artifact_: the ``HardEnsemble`` that ships.
         certificate_: its ``Certificate``.
         soft_: the model before hardening, or None.
+        loss_: what was minimised.
         record_: JSON content.
         feature_importances_: ``[C]``.
         n_features_in_: columns of the table.
@@ -232,7 +245,9 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         *,
         max_leaf_nodes: int | None = None,
         min_samples_leaf: float = 1,
-        metric: str = "squared",
+        loss: Any = "squared",
+        quantile: float = 0.5,
+        metric: str | None = None,
         holdout: float = 0.1,
         effort: float = 1.0,
         time_limit: float | None = None,
@@ -246,6 +261,8 @@ class TreeRegressor(RegressorMixin, TreeLearner):
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
             progress=progress,
         )  # fmt: skip
+        self.loss = loss
+        self.quantile = quantile
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None) -> TreeRegressor:
         """Find, harden and certify the tree.
@@ -257,13 +274,14 @@ class TreeRegressor(RegressorMixin, TreeLearner):
             groups: ``[n]``, the group of each row, such as a patient: none is on both sides of a fold or the hold-out.
             time: ``[n]``, numbers, dates or their texts: later rows are judged by what earlier ones taught.
         """
-        options = self._options(("squared", "absolute"))
+        loss = regression_loss(self.loss, self.quantile)
+        options = self._options(("squared", "absolute"), loss.name)
         data = self._table(X, y, multi_output=True, y_numeric=True).divided(groups, time).weighted(sample_weight)
         wide = data.y.astype(np.float64).reshape(len(data.y), -1)
         rows = Rows(data.columns, data.x, np.zeros(0, np.int32), wide, data.weight, data.together, data.time)
         # rows set aside have no part in the scale either
-        targets, mean, deviation = scaled(wide, data.weight * ~self._aside(rows, options.seed))
-        found, aside = self._search(replace(rows, targets=targets), options)
+        rows, mean, deviation = value_rows(rows, loss, data.weight * ~self._aside(rows, options.seed))
+        found, aside = self._search(rows, options)
         outputs = output_names(y, wide.shape[1])
         self.artifact_ = to_ensemble(
             found.choice.tree, found.codec, found.values * deviation + mean, found.counts, outputs=outputs,
@@ -272,7 +290,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         parents = found.choice.candidate.soft
         self.soft_ = SoftModel.of(parents[0], (mean, deviation)) if parents else None
         data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
-        self._certify(found.record, found.importance, data, aside)
+        self._certify(found.record, found.importance, data, aside, found.rows.loss)
         return self
 
     def __sklearn_tags__(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from softwood.artifacts import Column
 from softwood.core import InputError
 from softwood.data import QuantileCodec
 from softwood.kernels import ENTROPY, ERROR, SQUARED, Problem
+from softwood.trees._loss import LogLoss, Loss, Squared
 
 _LARGEST_TARGET = 1e150  # sums of squares of larger ones overflow
 CRITERIA = {"entropy": ENTROPY, "error": ERROR, "gini": SQUARED, "squared": SQUARED}
@@ -29,6 +30,8 @@ class Rows:
         weight: float64 ``[n]``, >= 0, mean 1.
         together: int ``[n]``, number of the group of each row: no split parts a group; None where rows stand alone.
         time: int ``[n]``, rank in time: splits judge on later rows than they learn from; None without time.
+        asked: the loss, None for the log-loss of classes or the squared error of values.
+        given: float64 ``[n, K]``, values as they came, for a loss that wants them; else empty.
     """
 
     columns: tuple[Column, ...]
@@ -38,6 +41,8 @@ class Rows:
     weight: np.ndarray
     together: np.ndarray | None = None
     time: np.ndarray | None = None
+    asked: Loss | None = None
+    given: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def n(self) -> int:
@@ -48,6 +53,11 @@ class Rows:
     def is_classification(self) -> bool:
         """Are the targets classes?"""
         return len(self.labels) > 0
+
+    @property
+    def loss(self) -> Loss:
+        """What is minimised."""
+        return self.asked or (LogLoss() if self.is_classification else Squared())
 
     @property
     def fingerprint(self) -> str:
@@ -62,7 +72,10 @@ class Rows:
         """Return the rows where the mask ``keep`` is True."""
         labels = self.labels[keep] if self.is_classification else self.labels
         together, time = (None if part is None else part[keep] for part in (self.together, self.time))
-        return Rows(self.columns, self.x[keep], labels, self.targets[keep], self.weight[keep], together, time)
+        given = self.given[keep] if len(self.given) else self.given
+        return Rows(
+            self.columns, self.x[keep], labels, self.targets[keep], self.weight[keep], together, time, self.asked, given
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,12 @@ import numpy as np
 from softwood.kernels import SQUARED, Problem, leaf_cost
 from softwood.trees._candidates import Candidate, Setting
 from softwood.trees._dense_tree import DenseTree, lightest_leaf, pruned, pruned_to, with_heavy_leaves
-from softwood.trees._rows import Group, Rows
+from softwood.trees._loss import judge
+from softwood.trees._rows import Group
 
 PRICES = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # of a leaf, as shares of the root's impurity
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # pseudo-rows at the prior in each shipped leaf
 _TIE = 1e-3  # weight of the smooth loss beside the metric: it decides between equal ones
-
-METRICS: dict[str, Callable[[np.ndarray, Rows], np.ndarray]] = {
-    "accuracy": lambda answer, rows: (answer.argmax(1) != rows.labels).astype(float),
-    "log_loss": lambda answer, rows: -np.log(np.maximum(answer[np.arange(rows.n), rows.labels], 1e-15)),
-    "squared": lambda answer, rows: ((answer - rows.targets) ** 2).mean(1),
-    "absolute": lambda answer, rows: np.abs(answer - rows.targets).mean(1),
-}
-"""Loss of each row, ``[n]``, from answers ``[n, K]``; lower is better."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +101,7 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
     Args:
         groups: group 0 of all rows, then one for each fold.
         candidates: each with a tree for each group.
-        metric: a key of ``METRICS``.
+        metric: as in ``judge``.
         limits: what has to hold.
     """
     best: dict[str, _Scored] = {}
@@ -230,22 +223,18 @@ def _folds(groups: Sequence[Group], things: Sequence[Any]) -> list[tuple[Group, 
     return [(group, thing, group.judged) for group, thing in pairs[1:]] or [(*pairs[0], pairs[0][0].active)]
 
 
-def _smooth_metric(rows: Rows) -> str:
-    return "log_loss" if rows.is_classification else "squared"
-
-
 def _score(groups: Sequence[Group], candidate: Candidate, price: float | None, metric: str, limits: Limits) -> _Scored:
     """Judge a candidate out of fold, its trees pruned at ``price``; None judges its parents' plain rounding."""
     rows, setting = groups[0].rows, candidate.setting
     trial = Trial(setting, price or 0.0, 0.0, 0.0)
-    names = (metric, _smooth_metric(rows))
+    names = (metric, rows.loss.name)
     total, count = np.zeros((2, rows.n)), np.zeros(rows.n)
     for group, thing, judged in _folds(groups, candidate.trees if price is not None else candidate.soft):
         if price is None:
             answers = thing.leaf_answers()[thing.dense().leaf_of(group.codes)]
         else:
             answers = _answers(group, _shape(thing, group, trial, limits), setting.criterion, 1.0)
-        total += [np.where(judged, METRICS[name](answers, rows), 0.0) for name in names]
+        total += [np.where(judged, judge(name, answers, rows), 0.0) for name in names]
         count += judged
     losses, smooth = total / np.maximum(count, 1)
     mean, mean_smooth = (float(np.average(part, weights=rows.weight * (count > 0))) for part in (losses, smooth))
@@ -266,7 +255,7 @@ def _strength(groups: Sequence[Group], winner: _Scored, limits: Limits) -> float
         total = 0.0
         for group, tree, judged in shaped:
             answers = _answers(group, tree, winner.trial.setting.criterion, strength)
-            total += float((METRICS[_smooth_metric(rows)](answers, rows) * rows.weight)[judged].sum())
+            total += float((judge(rows.loss.name, answers, rows) * rows.weight)[judged].sum())
         return total
 
     return min(STRENGTHS, key=loss)

@@ -1,0 +1,331 @@
+"""Losses: what forests and trees minimise, with everything that depends on which one it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from scipy.special import xlogy
+
+from softwood.core import InputError, check_choice, check_number
+from softwood.kernels import group_quantiles
+
+if TYPE_CHECKING:
+    from softwood.trees._rows import Rows
+
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
+_WIDTH = 0.05  # of the parabola that rounds the kink of the pinball loss, in deviations of the target
+_PSEUDO = 1.0  # weight of a row at the mean, added to each leaf of a Poisson booster
+_LEAST_SHARE = 1e-15
+_LARGEST_LOG = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Loss(ABC):
+    """A loss of raw scores ``[n, K]``; the score of a leaf is found by it, too. n rows, K outputs.
+
+    Every method takes the rows that the scores are for; their own weights play no part.
+    """
+
+    link: ClassVar[str] = "identity"
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What a record and a certificate call it."""
+
+    @abstractmethod
+    def parts(self, raw: np.ndarray, rows: Rows) -> Parts:
+        """Return loss ``[n]``, gradient and curvature ``[n, K]`` of each row."""
+
+    @abstractmethod
+    def start(self, rows: Rows, weight: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        """Return the raw score of the best constant, ``[K]``.
+
+        Args:
+            rows: n rows.
+            weight: ``[n]``, 0 for rows that do not count.
+            prior: their mean target ``[K]``, or smoothed shares of the classes.
+        """
+
+    def smooth_parts(self, raw: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return loss and gradient without kinks, for optimisers that want none."""
+        return self.parts(raw, rows)[:2]
+
+    def answers(self, raw: np.ndarray) -> np.ndarray:
+        """Return what the metrics judge: probabilities ``[n, classes]``, or values ``[n, K]``."""
+        return raw
+
+    def raw_of(self, answers: np.ndarray) -> np.ndarray:
+        """Return raw scores with these answers."""
+        return answers
+
+    def of_answers(self, answers: np.ndarray, rows: Rows) -> np.ndarray:
+        """Return the loss of each row ``[n]``, the mean over outputs."""
+        return self.parts(self.raw_of(answers), rows)[0] / rows.targets.shape[1]
+
+    def leaf_steps(
+        self, raw: np.ndarray, rows: Rows, weight: np.ndarray, leaf: np.ndarray, proposed: np.ndarray
+    ) -> np.ndarray:
+        """Return what each leaf of a new tree adds to ``raw``, ``[L, K]``, given the Newton steps.
+
+        Args:
+            raw: scores before the tree.
+            rows: n rows.
+            weight: ``[n]``.
+            leaf: int32 ``[n]``, -1 for rows that do not count.
+            proposed: Newton steps ``[L, K]``.
+        """
+        return proposed
+
+    def scale(self, values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return targets ``[n, K]`` as they are fitted, and mean and deviation ``[K]`` that undo this in answers."""
+        from softwood.trees._rows import scaled
+
+        return scaled(values, weight)
+
+    def prepared(self, rows: Rows, mean: np.ndarray | None = None, deviation: np.ndarray | None = None) -> Loss:
+        """Return the loss as these rows, whose values were scaled by ``mean`` and ``deviation``, want it."""
+        return self
+
+    def certified(self) -> str | Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Return what ``lifecycle.certify`` calls it."""
+        return self.name
+
+
+class LogLoss(Loss):
+    """Log-loss of the sigmoid (K = 1) or the softmax of logits."""
+
+    @property
+    def name(self) -> str:
+        return "log_loss"
+
+    def parts(self, raw: np.ndarray, rows: Rows) -> Parts:
+        if raw.shape[1] == 1:
+            margin = raw[:, 0]
+            share = 0.5 * (1.0 + np.tanh(0.5 * margin))
+            loss = np.logaddexp(0.0, margin) - rows.labels * margin
+            return loss, (share - rows.labels)[:, None], (share * (1 - share))[:, None]
+        shifted = raw - raw.max(1, keepdims=True)
+        exponential = np.exp(shifted)
+        total = exponential.sum(1, keepdims=True)
+        shares = exponential / total
+        loss = np.log(total[:, 0]) - shifted[np.arange(len(raw)), rows.labels]
+        return loss, shares - rows.targets, shares * (1 - shares)
+
+    def start(self, rows: Rows, weight: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        return np.log(prior[1:] / prior[:1]) if len(prior) == 2 else np.log(prior)
+
+    def answers(self, raw: np.ndarray) -> np.ndarray:
+        if raw.shape[1] == 1:
+            share = 0.5 * (1.0 + np.tanh(0.5 * raw[:, 0]))
+            return np.column_stack([1.0 - share, share])
+        shifted = np.exp(raw - raw.max(1, keepdims=True))
+        shares: np.ndarray = shifted / shifted.sum(1, keepdims=True)
+        return shares
+
+    def raw_of(self, answers: np.ndarray) -> np.ndarray:
+        logs = np.log(np.maximum(answers, _LEAST_SHARE))
+        return logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
+
+    def of_answers(self, answers: np.ndarray, rows: Rows) -> np.ndarray:
+        return METRICS["log_loss"](answers, rows)
+
+
+class Squared(Loss):
+    """Half the squared error, summed over outputs."""
+
+    @property
+    def name(self) -> str:
+        return "squared"
+
+    def parts(self, raw: np.ndarray, rows: Rows) -> Parts:
+        difference = raw - rows.targets
+        return (difference**2).sum(1) / 2, difference, np.ones_like(raw)
+
+    def start(self, rows: Rows, weight: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        return prior
+
+    def of_answers(self, answers: np.ndarray, rows: Rows) -> np.ndarray:
+        return METRICS["squared"](answers, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantile(Loss):
+    r"""The pinball loss :math:`\max(q r, (q - 1) r)` of the residual r, summed over outputs; q = 1/2: absolute error.
+
+    Steps follow its gradient at curvature 1; leaves are then set to the exact quantile of their residuals.
+
+    Args:
+        level: q, in (0, 1).
+        factor: 2 for the absolute error itself, which is twice the pinball loss of q = 1/2.
+    """
+
+    level: float = 0.5
+    factor: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return "absolute" if self.factor == 2 else f"quantile:{self.level:g}"
+
+    def parts(self, raw: np.ndarray, rows: Rows) -> Parts:
+        residual = rows.targets - raw
+        loss = np.maximum(self.level * residual, (self.level - 1) * residual).sum(1)
+        slope = np.where(residual > 0, -self.level, np.where(residual < 0, 1 - self.level, 0.0))
+        return self.factor * loss, self.factor * slope, np.ones_like(raw)
+
+    def smooth_parts(self, raw: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        residual = rows.targets - raw
+        size = np.abs(residual)
+        rounded = np.where(size < _WIDTH, residual**2 / (2 * _WIDTH) + _WIDTH / 2, size)
+        loss = ((self.level - 0.5) * residual + rounded / 2).sum(1)
+        slope = 0.5 - self.level - np.clip(residual / _WIDTH, -1, 1) / 2
+        return self.factor * loss, self.factor * slope
+
+    def start(self, rows: Rows, weight: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        return self._quantiles(rows.targets, weight, np.zeros(rows.n, np.int32), 1)[0]
+
+    def leaf_steps(
+        self, raw: np.ndarray, rows: Rows, weight: np.ndarray, leaf: np.ndarray, proposed: np.ndarray
+    ) -> np.ndarray:
+        return self._quantiles(rows.targets - raw, weight, leaf, len(proposed))
+
+    def _quantiles(self, values: np.ndarray, weight: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
+        columns = [group_quantiles(np.ascontiguousarray(v), weight, group, count, self.level) for v in values.T]
+        return np.column_stack(columns)
+
+    def scale(self, values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scale by the middle half of the values, which far outliers do not move."""
+        scaled, mean, deviation = super().scale(values, weight)
+        group = np.zeros(len(values), np.int32)
+        low, middle, high = (Quantile(level)._quantiles(scaled, weight, group, 1)[0] for level in (0.25, 0.5, 0.75))
+        spread = np.where(high - low > 0, (high - low) / 1.35, 1.0)
+        return (scaled - middle) / spread, mean + deviation * middle, deviation * spread
+
+
+class Poisson(Loss):
+    r"""Half the Poisson deviance of :math:`\mu = e^{F}`, summed over outputs: :math:`\mu - y F` and a constant."""
+
+    link = "exp"
+
+    @property
+    def name(self) -> str:
+        return "poisson"
+
+    def parts(self, raw: np.ndarray, rows: Rows) -> Parts:
+        y, raw = rows.targets, np.clip(raw, -_LARGEST_LOG, _LARGEST_LOG)
+        mean = np.exp(raw)
+        return (mean - y * raw + xlogy(y, y) - y).sum(1), mean - y, mean
+
+    def start(self, rows: Rows, weight: np.ndarray, prior: np.ndarray) -> np.ndarray:
+        return np.log(np.maximum(prior, 0.5 / max(weight.sum(), 1.0)))  # no event at all: half a one
+
+    def answers(self, raw: np.ndarray) -> np.ndarray:
+        return np.exp(np.clip(raw, -_LARGEST_LOG, _LARGEST_LOG))
+
+    def raw_of(self, answers: np.ndarray) -> np.ndarray:
+        return np.log(np.maximum(answers, np.exp(-_LARGEST_LOG)))
+
+    def of_answers(self, answers: np.ndarray, rows: Rows) -> np.ndarray:
+        return 2 * super().of_answers(answers, rows)
+
+    def leaf_steps(
+        self, raw: np.ndarray, rows: Rows, weight: np.ndarray, leaf: np.ndarray, proposed: np.ndarray
+    ) -> np.ndarray:
+        """Return the logarithm of events over expected events: a Newton step overshoots where there are many."""
+        inside = leaf >= 0
+        steps = np.empty_like(proposed)
+        for k in range(steps.shape[1]):
+            seen, expected = (
+                np.bincount(leaf[inside], (weight * amount)[inside], len(steps)) + _PSEUDO
+                for amount in (rows.targets[:, k], self.answers(raw[:, k]))
+            )
+            steps[:, k] = np.log(seen / expected)
+        return steps
+
+    def scale(self, values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Divide by the mean where it is above 1; counts of rare events stay counts.
+
+        Raises:
+            InputError: a value is negative, or all are zero.
+        """
+        super().scale(values, weight)  # refuses what is too large
+        if values.min() < 0:
+            raise InputError(
+                "a Poisson target is negative", got=f"{values.min():g}", allowed="values >= 0",
+                fix="pass another loss, such as loss='squared'",
+            )  # fmt: skip
+        mean = weight @ values / weight.sum()
+        if (mean <= 0).any():
+            raise InputError(
+                "a Poisson target is zero on all rows", got="no event", allowed="some values > 0",
+                fix="there is nothing to learn; look at the target column",
+            )  # fmt: skip
+        deviation = np.maximum(mean, 1.0)
+        return values / deviation, np.zeros_like(deviation), deviation
+
+
+def value_rows(rows: Rows, loss: Loss, weight: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray]:
+    """Return the rows of a regression with targets as ``loss`` wants them, and the mean and deviation that undo it.
+
+    Args:
+        rows: with targets as they came.
+        loss: what is minimised.
+        weight: ``[n]``, 0 for rows that have no part in the scale.
+    """
+    targets, mean, deviation = loss.scale(rows.targets, weight)
+    scaled = replace(rows, targets=targets, given=rows.targets)
+    return replace(scaled, asked=loss.prepared(scaled, mean, deviation)), mean, deviation
+
+
+METRICS: dict[str, Callable[[np.ndarray, Rows], np.ndarray]] = {
+    "accuracy": lambda answer, rows: (answer.argmax(1) != rows.labels).astype(float),
+    "log_loss": lambda answer, rows: -np.log(np.maximum(answer[np.arange(rows.n), rows.labels], 1e-15)),
+    "squared": lambda answer, rows: ((answer - rows.targets) ** 2).mean(1),
+    "absolute": lambda answer, rows: np.abs(answer - rows.targets).mean(1),
+}
+"""Loss of each row, ``[n]``, from answers ``[n, K]``; lower is better."""
+
+
+def judge(metric: str, answers: np.ndarray, rows: Rows) -> np.ndarray:
+    """Return the loss of each row, ``[n]``, by a key of ``METRICS``, or by the rows' own loss if that is its name.
+
+    Args:
+        metric: which.
+        answers: probabilities, or values, ``[n, K]``.
+        rows: n rows.
+    """
+    by_row = METRICS.get(metric, rows.loss.of_answers)
+    return by_row(answers, rows)
+
+
+def regression_loss(loss: Any, quantile: float) -> Loss:
+    """Return the loss that a regression's ``loss`` and ``quantile`` mean.
+
+    Args:
+        loss: ``"squared"``, ``"absolute"``, ``"quantile"``, ``"poisson"``, or a function of torch tensors.
+        quantile: level of ``"quantile"``.
+
+    Raises:
+        InputError: neither of these.
+    """
+    level = check_number("quantile", quantile, low=1e-6, high=1 - 1e-6)
+    if callable(loss):
+        from softwood.trees._loss_torch import TorchLoss
+
+        return TorchLoss(loss)
+    named = {"squared": Squared(), "absolute": Quantile(0.5, 2.0), "quantile": Quantile(level), "poisson": Poisson()}
+    return named[check_choice("loss", loss, list(named))]
+
+
+def class_loss(loss: Any) -> Loss:
+    """Return the loss that a classifier's ``loss`` means: ``"log_loss"``, or a function of torch tensors."""
+    if callable(loss):
+        from softwood.trees._loss_torch import TorchLoss
+
+        return TorchLoss(loss)
+    check_choice("loss", loss, ["log_loss"])
+    return LogLoss()
