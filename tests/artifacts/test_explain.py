@@ -226,3 +226,11 @@ def test_text_and_json_say_the_same():
 def test_goals_that_do_not_fit_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         stump_forest([1.0]).explain([[1.0]], **options)
+
+
+def test_logarithms_are_explained_as_the_values_that_are_predicted():
+    model = stump_forest([0.5, 1.0], base=0.0)
+    model = HardEnsemble(**{**vars(model), "link": "exp", "classes": None, "outputs": ("count",)})
+    found = model.explain({"c0": [0.0], "c1": [0.0]}, wanted=2.5)[0]
+    assert found.answer == pytest.approx(1.0)
+    assert found.counterfactual.answer == pytest.approx(np.exp(1.0))

@@ -1,5 +1,7 @@
 """Losses against finite differences, enumeration, scikit-learn's metrics and LightGBM."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -50,7 +52,7 @@ def class_table(n=300, classes=3, seed=0, loss=None):
     x = rng.normal(size=(n, 3))
     labels = np.digitize(x[:, 0] + 0.5 * rng.normal(size=n), [-0.5, 0.7][: classes - 1]).astype(np.int32)
     rows = Rows(COLUMNS, x, labels, np.eye(classes)[labels], np.ones(n))
-    return rows if loss is None else Rows(COLUMNS, x, labels, rows.targets, rows.weight, loss.prepared(rows))
+    return rows if loss is None else replace(rows, asked=loss.prepared(rows))
 
 
 TABLES = {

@@ -170,12 +170,11 @@ def _check_wanted(model: HardEnsemble, wanted: Any, by: float | None) -> None:
 def _goal(model: HardEnsemble, raw: np.ndarray, wanted: Any, by: float | None) -> tuple[Goal, str]:
     """Return what has to be reached from this row's raw score ``[K]``, and the same in words."""
     if model.classes is None:
-        now = float(raw[0])
+        now = float(model.numbers(raw)[0])
         target = float(wanted) if by is None else now + by
         sign = 1.0 if (target > now if by is None else by > 0) else -1.0
-        reached = (lambda r: r[:, 0] >= target) if sign > 0 else (lambda r: r[:, 0] <= target)
         words = f"a value of {target:.6g} or {'more' if sign > 0 else 'less'}"
-        return Goal(reached, lambda r: sign * r[:, 0]), words
+        return Goal(lambda r: sign * model.numbers(r)[:, 0] >= sign * target, lambda r: sign * r[:, 0]), words
     classes = list(model.classes)
     now_label = model.labels(raw[None])[0]
     if wanted is None:
@@ -230,12 +229,13 @@ def _nearest(
 def _answer(model: HardEnsemble, raw: np.ndarray) -> Any:
     if model.classes is not None:
         return model.labels(raw).tolist()[0]
-    return float(raw[0, 0]) if model.n_outputs == 1 else raw[0].tolist()
+    values = model.numbers(raw)[0].tolist()
+    return values[0] if model.n_outputs == 1 else values
 
 
 def _scores(model: HardEnsemble, raw: np.ndarray) -> dict[str, float]:
     if model.classes is None:
-        return dict(zip(model.outputs, raw[0].tolist(), strict=True))
+        return dict(zip(model.outputs, model.numbers(raw)[0].tolist(), strict=True))
     return dict(zip(map(str, model.classes), model.probabilities(raw)[0].tolist(), strict=True))
 
 
