@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from softwood.artifacts import HardEnsemble
 from softwood.trees import TreeClassifier
 
 QUICK = ("--effort", "0.05", "--max-depth", "2", "--no-progress")
@@ -131,5 +132,52 @@ def test_rows_without_a_role_are_refused(softwood, tmp_path, column, value, mess
     frame.to_csv(tmp_path / "t.csv", index=False)
     option = {"w": "--weight", "patient": "--group", "day": "--time"}[column]
     done = softwood("fit", tmp_path / "t.csv", "--target", "sick", option, column, "--out", tmp_path / "m", *QUICK)
+    assert done.code == 2
+    assert message in done.err
+
+
+# ---------------------------------------------------------------- ordered columns
+
+
+def answers():
+    """Return a table whose class changes at "b", "d" and "a, c" in an order that no alphabet knows."""
+    rng = np.random.default_rng(0)
+    order = ["d", "b", "a, c", "e"]
+    frame = pd.DataFrame({"mood": rng.choice(order, 240), "size": rng.choice(["small", "medium", "large"], 240)})
+    frame["n"] = rng.integers(0, 3, 240)
+    frame["y"] = np.where(frame.mood.isin(["d", "b"]), "x", "y")
+    return frame
+
+
+def test_an_order_can_be_given_and_taken_away(softwood, tmp_path):
+    answers().to_csv(tmp_path / "t.csv", index=False)
+    words = ("fit", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", *QUICK)
+    done = softwood(*words, "--ordered", 'mood=d,b,"a, c",e', "--ordered", "size=")
+    assert done.code == 0, done.err
+    assert "mood is ordered: d < b < a, c < e" in done.out
+    assert "size is ordered" not in done.out
+    columns = {column.name: column for column in HardEnsemble.load(tmp_path / "m").columns}
+    assert columns["mood"].levels == ("d", "b", "a, c", "e")
+    assert columns["mood"].ordered
+    assert not columns["size"].ordered
+    found = softwood("fit", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", *QUICK)
+    assert "size is ordered: small < medium < large" in found.out
+    exported = softwood("export", tmp_path / "m", "--to", "all", "--check", tmp_path / "t.csv", "--out", tmp_path / "e")
+    assert exported.code == 0, exported.out
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ("mood=d,b,e", "nothing on 'a, c'"),
+        ('mood=d,b,"a, c",e,d', "a level twice"),
+        ("mod=d,b", "did you mean 'mood'"),
+        ("n=0,1,2", "column 'n' holds numbers"),
+        ("mood", "COL=low,medium,high"),
+    ],
+)
+def test_an_order_that_does_not_fit_is_refused(softwood, tmp_path, order, message):
+    answers().to_csv(tmp_path / "t.csv", index=False)
+    done = softwood("fit", tmp_path / "t.csv", "--target", "y", "--ordered", order, "--out", tmp_path / "m", *QUICK)
     assert done.code == 2
     assert message in done.err

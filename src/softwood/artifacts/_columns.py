@@ -33,9 +33,10 @@ class Column:
         name: as in the user's table. A part of a date is named ``"<column>.<part>"``, such as ``"sold.year"``.
         kind: ``"number"``, ``"boolean"`` or ``"category"``.
         levels: texts of the known levels, in order; for a category only.
+        ordered: the order of the levels means something: splits part the first k levels from the others.
 
     Raises:
-        InputError: no name, an unknown kind, levels that are missing, repeated or no text.
+        InputError: no name, an unknown kind, levels that are missing, repeated or no text, an order without levels.
 
     Example:
         >>> Column("color", "category", ("blue", "red")).levels
@@ -45,13 +46,14 @@ class Column:
     name: str
     kind: str
     levels: tuple[str, ...] = ()
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise InputError("a column needs a name", got=repr(self.name), allowed="text", fix="name the column")
         check_choice("kind", self.kind, KINDS)
         object.__setattr__(self, "levels", tuple(self.levels))
-        fits = bool(self.levels) if self.kind == "category" else not self.levels
+        fits = bool(self.levels) if self.kind == "category" else not (self.levels or self.ordered)
         if not fits or not all(isinstance(level, str) for level in self.levels):
             raise InputError(
                 f"the levels of column {self.name!r} are not usable",
@@ -69,7 +71,8 @@ class Column:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON content; ``from_dict`` reads it."""
-        return {"name": self.name, "kind": self.kind, "levels": list(self.levels)}
+        content = {"name": self.name, "kind": self.kind, "levels": list(self.levels)}
+        return {**content, "ordered": True} if self.ordered else content
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Column:
@@ -79,7 +82,7 @@ class Column:
             InputError: a field is absent, or not usable.
         """
         try:
-            return cls(content["name"], content["kind"], tuple(content["levels"]))
+            return cls(content["name"], content["kind"], tuple(content["levels"]), bool(content.get("ordered", False)))
         except (KeyError, TypeError) as error:
             raise InputError(
                 "this is no column", got=repr(content), allowed="name, kind and levels", fix="use to_dict's content"

@@ -49,6 +49,7 @@ class FitOptions:
         quantile: level of the loss ``"quantile"``.
         test: path of a table to certify on instead of rows held out.
         drop: columns to leave out.
+        ordered: ``"COL=low,medium,high"``, the order of a column's levels; ``"COL="`` for none.
         weight: column of the rows' weights, or None.
         group: column of groups that no split parts, or None.
         time: column of times; later rows are judged by what earlier ones taught; or None.
@@ -72,6 +73,7 @@ class FitOptions:
     quantile: float = 0.5
     test: str | None = None
     drop: tuple[str, ...] = ()
+    ordered: tuple[str, ...] = ()
     weight: str | None = None
     group: str | None = None
     time: str | None = None
@@ -282,6 +284,10 @@ def register(app: typer.Typer) -> None:
         quantile: Annotated[float, typer.Option(help="Level of --loss quantile.")] = 0.5,
         test: Annotated[str | None, typer.Option(metavar="FILE", help="Certify on this table, train on all.")] = None,
         drop: Annotated[list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")] = None,
+        ordered: Annotated[
+            list[str] | None,
+            typer.Option(metavar="COL=A,B,C", help="Levels from low to high; COL= for no order; repeatable."),
+        ] = None,
         weight: Annotated[str | None, typer.Option(metavar="COL", help="Column of weights; no input then.")] = None,
         group: Annotated[
             str | None, typer.Option(metavar="COL", help="Rows of one group are never split; no input then.")
@@ -303,7 +309,7 @@ def register(app: typer.Typer) -> None:
         """Fit a tree or a forest to a table, harden it, certify it, and save it."""
         options = FitOptions(
             table, tuple(target), task, shape, max_depth, size, min_samples_leaf, metric, loss, quantile, test,
-            tuple(drop or ()), weight, group, time, tuple(keep or ()),
+            tuple(drop or ()), tuple(ordered or ()), weight, group, time, tuple(keep or ()),
             None if time_limit is None else read_duration(time_limit), effort, holdout, seed, out,
         )  # fmt: skip
         console = Output(as_json, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,9 @@ def check_options(options: FitOptions) -> None:
         taken[name] = role
         if name in options.drop:
             raise InputError(f"the column of {role} is dropped", got=name, allowed="other columns", fix="change --drop")
+    for text in options.ordered:
+        if "=" not in text:
+            raise InputError("--ordered is not usable", got=text, allowed="COL=low,medium,high", fix="write COL= first")
     for name in options.keep:
         if name not in (options.group, options.time):
             raise InputError(
@@ -134,6 +138,7 @@ def prepare(options: FitOptions) -> Prepared:
                 check_column(option, name, present)
     targets = _targets(options, table.frame)
     known = table.frame[targets[0].rows].drop(columns=list(options.target)).reset_index(drop=True)
+    known = with_orders(known, options.ordered)
     every = [replace(target, rows=np.ones(len(known), dtype=bool)) for target in targets]
     found = describe(known, every, leave_out=_left_out(options))
     # the parts of a date are made from its raw column
@@ -159,6 +164,45 @@ def _targets(options: FitOptions, frame: pd.DataFrame) -> tuple[Target, ...]:
             fix="fit a model for each target",
         )  # fmt: skip
     return tuple(replace(target, rows=rows, values=target.values[rows[target.rows]]) for target in found)
+
+
+def with_orders(frame: pd.DataFrame, orders: Sequence[str]) -> pd.DataFrame:
+    """Return the table with the columns that the user ordered as ordered categories.
+
+    Args:
+        frame: raw columns.
+        orders: ``"COL=low,medium,high"``, levels from low to high, quoted where they hold a comma; ``"COL="`` takes
+            an order away that was detected.
+
+    Raises:
+        InputError: no such column, numbers, or levels that are repeated or leave some of the column's out.
+    """
+    import pandas as pd
+
+    from softwood.artifacts._values import canonical_text, is_missing_text
+
+    columns = {}
+    for text in orders:
+        fitting = [name for name in map(str, frame.columns) if text.startswith(f"{name}=")]
+        name = max(fitting, key=len, default=text.partition("=")[0])
+        check_column("--ordered", name, frame.columns)
+        if pd.api.types.is_numeric_dtype(frame[name].dtype):
+            raise InputError(
+                f"--ordered: column {name!r} holds numbers", got=text, allowed="columns of text",
+                fix="leave it out: numbers have their order",
+            )  # fmt: skip
+        levels = [level.strip() for level in next(csv.reader([text[len(name) + 1 :]], skipinitialspace=True), [])]
+        texts = pd.Series(canonical_text(frame[name]), dtype=object)
+        present = [level for level in texts.dropna().unique() if not is_missing_text([level])[0]]
+        absent = [level for level in present if level not in levels]
+        if levels and (absent or len(set(levels)) < len(levels)):
+            raise InputError(
+                f"--ordered: the levels of {name!r} do not fit",
+                got=f"nothing on {', '.join(map(repr, absent[:5]))}" if absent else "a level twice",
+                allowed=f"each of {', '.join(map(repr, sorted(present)[:20]))} once", fix="list them from low to high",
+            )  # fmt: skip
+        columns[name] = pd.Categorical(texts, levels or sorted(present), ordered=bool(levels))
+    return frame.assign(**columns)
 
 
 def _left_out(options: FitOptions) -> dict[str, str]:

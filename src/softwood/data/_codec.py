@@ -64,8 +64,8 @@ class QuantileCodec:
     Numbers: a cut lies between two adjacent training values a < b, is the shortest decimal in the middle half of
     the gap, and separates a from b after rounding to float32 too, unless float32 cannot tell a from b at all.
     Categories: levels are ordered by the smoothed mean of the target (one order for each class, at most 8), so
-    a cut is a set of levels. A missing value and an unseen level have the code 255. Columns that are constant
-    and never missing have no feature.
+    a cut is a set of levels; those of an ordered column keep their own order. A missing value and an unseen level
+    have the code 255. Columns that are constant and never missing have no feature.
 
     Args:
         columns: the C raw columns.
@@ -110,7 +110,7 @@ class QuantileCodec:
         features: list[Feature] = []
         for index, column in enumerate(columns):
             if column.kind == "category":
-                features += _category_features(index, x[:, index], len(column.levels), targets, weight, limit)
+                features += _category_features(index, x[:, index], column, targets, weight, limit)
             else:
                 features += _number_feature(index, x[:, index], weight, limit)
         return cls(tuple(columns), tuple(features))
@@ -241,13 +241,15 @@ def float32_safe_midpoints(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def _category_features(
-    index: int, values: np.ndarray, n_levels: int, targets: np.ndarray, weight: np.ndarray, limit: int
+    index: int, values: np.ndarray, column: Column, targets: np.ndarray, weight: np.ndarray, limit: int
 ) -> list[Feature]:
-    present = ~np.isnan(values)
+    present, n_levels = ~np.isnan(values), len(column.levels)
     level = values[present].astype(np.int64)
     mass = np.bincount(level, weights=weight[present], minlength=n_levels)
     if (mass > 0).sum() < (1 if not present.all() else 2):
         return []
+    if column.ordered:
+        return [_ordered_feature(index, np.arange(n_levels), mass, limit)]
     overall = np.average(targets, axis=0, weights=weight)
     orders: list[np.ndarray] = []
     places: list[np.ndarray] = []  # of each level, equal means in one place: an order and its reverse cut alike

@@ -53,7 +53,8 @@ def describe(
     number: any numbers, also few-valued ones, and text that is numbers ("1.5", but not codes like "00501").
     boolean: True/False, the numbers 0 and 1, or two texts: true/false, t/f, yes/no, y/n, 1/0.
     category: pandas categories (ordered ones keep their order) and text of at most 20 levels, or of at most 1000
-    levels with at least 5 rows each on average; levels are sorted.
+    levels with at least 5 rows each on average; levels are sorted. Text whose levels all stand on one ladder
+    (low/medium/high, months, "1-5"/"6-10"/">10", 1st/2nd/3rd; ``find_order`` knows which) is an ordered category.
     date: pandas datetimes, and text in which every value is 2024-03-05, 2024/03/05 or 05.03.2024, with or without
     a time; it becomes its parts that vary, numbers named "sold.year", "sold.month", "sold.day", "sold.weekday",
     "sold.hour", which ``encode_table`` makes from the column "sold".
@@ -102,7 +103,7 @@ def describe(
             allowed="at least one number, boolean, category or date",
             fix="check the table, and how it was read",
         )
-    counts = Counter(column.kind for column in columns)
+    counts = Counter("ordered" if column.ordered else column.kind for column in columns)
     notes = [", ".join(f"{count} {kind}" for kind, count in counts.items()) + f"; {len(dropped)} left out"]
     notes += [finding.note for finding in findings.values() if finding.note]
     leaks = [leak for answer in answers for leak in _find_leaks(table, columns, findings, answer)]
@@ -133,7 +134,7 @@ def _find_leaks(
     rows = target.rows if len(target.rows) else np.ones(len(table), dtype=bool)
     leaks = []
     for column, values in zip(columns, encode_table(columns, table)[rows].T, strict=True):
-        reason = find_leak(values, target, ordered=column.kind != "category")
+        reason = find_leak(values, target, ordered=column.kind != "category" or column.ordered)
         if reason:
             leaks.append((column.name, reason))
     for name, finding in findings.items():

@@ -19,6 +19,7 @@ from softwood.artifacts._values import (
 )
 from softwood.core import InputError
 from softwood.data._clean import number_text
+from softwood.data._ladders import find_order
 
 FEW_LEVELS = 20
 MOST_LEVELS = 1000
@@ -132,7 +133,9 @@ def _of_texts(name: str, values: pd.Series) -> Finding:
     dates = split_dates(pd.Series(levels, dtype=object))
     if (dates["year"].notna().to_numpy() | is_missing_text(levels, MISSING_AMONG_NUMBERS)).all():
         return _of_date(name, dates)
-    return _of_levels(name, np.sort(levels), rows, codes, distinct, ordered=False)
+    ladder = find_order(levels)
+    levels = np.sort(levels) if ladder is None else np.array(ladder, dtype=object)
+    return _of_levels(name, levels, rows, codes, distinct, ordered=ladder is not None)
 
 
 def _are_numbers(levels: np.ndarray) -> bool:
@@ -158,7 +161,7 @@ def _of_levels(
     unique = count > 10 and count > UNIQUE_SHARE * n
     if not unique and (count <= FEW_LEVELS or (count <= MOST_LEVELS and count * ROWS_PER_LEVEL <= n)):
         note = f"{name} is ordered: {' < '.join(levels[:6])}{' ...' if count > 6 else ''}" if ordered else ""
-        return Finding((Column(name, "category", tuple(map(str, levels))),), note=note)
+        return Finding((Column(name, "category", tuple(map(str, levels)), ordered),), note=note)
     read = number_text(texts)
     if read is not None and read.decimals:
         return Finding(reason=f"numbers written as text, such as {levels[0]!r}; convert them, or read the file itself")
