@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -109,3 +110,11 @@ def test_a_tree_that_is_not_there(small):
     for tree in (1, -1):
         with pytest.raises(InputError, match="no such tree"):
             small.draw(tree)
+
+
+def test_rules_say_is_known_where_only_missing_values_go_the_other_way(lab):
+    model = lab.chain(1)
+    known = replace(model, threshold=[np.finfo(float).max, np.nan, np.nan], missing_left=[False] * 3)
+    assert "if x is known:" in str(known)
+    assert "if x is anything:" in str(replace(known, missing_left=[True] * 3))
+    assert "if x <= 0:" in str(replace(model, missing_left=[False] * 3))

@@ -9,6 +9,7 @@ import math
 import runpy
 import subprocess
 import sys
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -203,3 +204,24 @@ def test_wrong_usage_ends_with_code_2(tmp_path):
     done = subprocess.run([sys.executable, "-I", str(tmp_path / "model.py")], capture_output=True, check=False)
     assert done.returncode == 2
     assert b"usage: python FILE table.csv" in done.stderr
+
+
+def test_the_file_splits_dates_as_the_model_does(tmp_path):
+    columns = tuple(Column(f"t.{part}", "number") for part in ("year", "month", "day", "weekday", "hour"))
+    dates = [
+        "2024-03-05", "2024/3/5 14:30", "05.03.2024", "31.12.1999 23:59:59.5", "2023-01-01T00:00:00+02:00", "NA",
+        None, " 2024-02-29 ", "2024-06-30 7:05Z",
+    ]  # fmt: skip
+    for position, threshold in enumerate((2023.5, 5.5, 15.5, 2.5, 12.5)):
+        model = HardEnsemble(
+            columns=columns, outputs=("y",), link="identity", classes=None, feature=[position, -1, -1],
+            threshold=[threshold, np.nan, np.nan], missing_left=[False] * 3, left=[1, 0, 0], right=[2, 0, 0],
+            level_set=[-1] * 3, levels_left=np.zeros((0, 0), bool), leaf=[-1, 0, 1], values=[[0.0], [1.0]],
+            counts=[1, 1], roots=[0], base=[0.0],
+        )  # fmt: skip
+        space = _load(write_python(model), tmp_path)
+        found = [space["predict"]({"t": date}) for date in dates]
+        assert found == model.predict({"t": dates}).tolist()
+        assert space["predict"]({"t": datetime(2024, 3, 5, 14)}) == model.predict({"t": ["2024-03-05 14:00"]})[0]
+        with pytest.raises(ValueError, match="which is no date"):
+            space["predict"]({"t": "05/03/2024"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -48,13 +49,36 @@ def test_the_exported_python_file_answers_as_predict_does_without_softwood(softw
         assert [float(row[name]) for row in theirs] == [float(row[name]) for row in ours]
 
 
-def test_parts_of_dates_that_a_file_takes_are_named(softwood, model, shop, tmp_path):
+def test_a_model_on_dates_is_exported_and_the_python_file_takes_raw_dates(softwood, shop, tmp_path):
     late = shop.assign(returned=["back" if day > "2024-06" else "kept" for day in shop["sold"]])
     late.to_csv(tmp_path / "t.csv", index=False)
     words = ("--target", "returned", "--effort", "0.05", "--max-depth", "2", "--out", tmp_path / "m")
     assert softwood("fit", tmp_path / "t.csv", *words).code == 0
     done = softwood("export", tmp_path / "m", "--to", "python", "--out", tmp_path / "m.py")
-    assert "in columns of their own: sold.month" in done.out
+    assert "in columns of their own (sold.month); the Python file takes the date column as well" in done.out
+    theirs = subprocess.run(
+        [sys.executable, "-I", str(tmp_path / "m.py"), str(tmp_path / "t.csv")], capture_output=True, check=True
+    )
+    ours = softwood("predict", tmp_path / "m", tmp_path / "t.csv").out.splitlines()
+    assert [line.partition(",")[0].strip('"') for line in theirs.stdout.decode().splitlines()] == ours
+    (tmp_path / "bad.csv").write_text("sold\n2024-13-01\n")
+    bad = subprocess.run([sys.executable, str(tmp_path / "m.py"), str(tmp_path / "bad.csv")], capture_output=True)
+    assert bad.returncode == 2
+    assert b"line 2: column 'sold' holds '2024-13-01', which is no date" in bad.stderr
+
+
+def test_a_kit_lies_beside_the_file_and_checks_it_without_softwood(softwood, model, tmp_path):
+    done = softwood("export", model, "--to", "sql", "--kit", "--out", tmp_path / "tree.sql", "--json")
+    folder = tmp_path / "tree.sql.kit"
+    assert done.json["exports"][0]["kit"] == str(folder)
+    assert {path.name for path in folder.iterdir()} == {"README.txt", "check.sql", "load.sql", "model.sql", "rows.csv"}
+    # as README.txt says: the model's answers as a view, then one query that returns the mismatches
+    with sqlite3.connect(":memory:") as base:
+        base.executescript((folder / "load.sql").read_text())
+        base.execute(f"CREATE VIEW softwood_answers AS {(folder / 'model.sql').read_text()}")
+        assert base.execute((folder / "check.sql").read_text()).fetchall() == []
+        base.execute("UPDATE softwood_expected SET expected_label = 'wrong' WHERE softwood_key = 0")
+        assert len(base.execute((folder / "check.sql").read_text()).fetchall()) == 1
 
 
 def test_all_goes_to_a_folder(softwood, model, tmp_path):
@@ -66,15 +90,18 @@ def test_all_goes_to_a_folder(softwood, model, tmp_path):
     assert load_json(tmp_path / "out" / "model.json") == HardEnsemble.load(model)
 
 
-def test_an_own_file_of_the_usual_name_is_not_replaced(softwood, model, tmp_path, monkeypatch):
+def test_a_file_that_no_export_wrote_is_not_replaced(softwood, model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.py").write_text("class Model: ...\n")
     done = softwood("export", model, "--to", "python")
     assert done.code == 2
     assert "which no export wrote" in done.err
     assert (tmp_path / "model.py").read_text() == "class Model: ...\n"
+    assert softwood("export", model, "--to", "python", "--out", "model.py").code == 2
     assert softwood("export", model, "--to", "python", "--out", "other.py").code == 0
     assert softwood("export", model, "--to", "python", "--out", "other.py").code == 0
+    assert softwood("export", model, "--to", "python", "--force").code == 0
+    assert "Softwood model" in (tmp_path / "model.py").read_text()
 
 
 def _broken(monkeypatch, error):

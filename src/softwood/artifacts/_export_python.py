@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import platform
 import subprocess
 import sys
@@ -14,9 +13,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from softwood.artifacts._cells_csv import read_answers, write_cells
 from softwood.artifacts._columns import FALSE_TEXTS, TRUE_TEXTS
+from softwood.artifacts._dates import DATE_PARTS
 from softwood.artifacts._ensemble import HardEnsemble
-from softwood.artifacts._export_python_text import CLASSIFIER, HEADER, NESTED, READING, REGRESSION, RUNNING, TABLES
+from softwood.artifacts._export_python_text import (
+    CLASSIFIER,
+    DATES,
+    HEADER,
+    NESTED,
+    READING,
+    REGRESSION,
+    RUNNING,
+    TABLES,
+    WITHOUT_DATES,
+)
 from softwood.artifacts._values import MISSING_AMONG_NUMBERS
 from softwood.artifacts._verify import Answers, ExportMismatchError, refuse_empty_level
 
@@ -43,9 +54,19 @@ def write_python(model: HardEnsemble) -> str:
     """
     refuse_empty_level(model, "python")
     body = _nested(model) if _is_readable(model) else _tables(model)
-    parts = [HEADER.format(summary=repr(model), fingerprint=model.fingerprint), _facts(model), READING, body]
+    dates = bool(_date_parts(model))
+    modules = ("csv", "datetime", "math", "re", "sys") if dates else ("csv", "math", "sys")
+    imports = "\n".join(f"import {module}" for module in modules)
+    header = HEADER.format(summary=repr(model), fingerprint=model.fingerprint, imports=imports)
+    parts = [header, _facts(model), DATES if dates else WITHOUT_DATES, READING, body]
     parts += [REGRESSION if model.classes is None else CLASSIFIER, RUNNING]
     return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _date_parts(model: HardEnsemble) -> list[str]:
+    """Return the tested columns that may be parts of dates, by their names, as ``pick_columns`` takes them."""
+    tested = {model.columns[f].name for f in model.feature[model.feature >= 0].tolist()}
+    return sorted(name for name in tested if name.rpartition(".")[0] and name.rpartition(".")[2] in DATE_PARTS)
 
 
 def _is_readable(model: HardEnsemble) -> bool:
@@ -151,31 +172,13 @@ def run_python(path: Path, model: HardEnsemble, cells: pd.DataFrame) -> Answers:
         ExportMismatchError: the file stopped with an error, or wrote something else than its table.
     """
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "rows.csv", Path(folder) / "answers.csv"
-        with source.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle)
-            writer.writerow(cells.columns)
-            writer.writerows(zip(*(_as_text(cells[name]) for name in cells.columns), strict=True))
-        with target.open("wb") as handle_out:
-            done = subprocess.run(
-                [sys.executable, "-I", str(path), str(source)], stdout=handle_out, stderr=subprocess.PIPE, check=False
-            )
-        if done.returncode != 0:
-            message = done.stderr.decode(errors="replace").strip()[-500:]
-            raise ExportMismatchError("python", f"the file stopped with exit code {done.returncode}: {message}")
-        with target.open(newline="", encoding="utf-8") as handle:
-            found = list(csv.reader(handle))[1:]
-    if model.classes is None:
-        return Answers(None, np.array(found, dtype=np.float64).reshape(len(found), -1))
-    by_text = {str(label): label for label in model.classes}
-    labels = np.array([*(by_text.get(row[0], row[0]) for row in found), None], dtype=object)[:-1]
-    return Answers(labels, np.array([row[1:] for row in found], np.float64).reshape(len(found), len(model.classes)))
-
-
-def _as_text(column: pd.Series) -> list[str]:
-    if column.dtype == np.float64:
-        return ["" if value != value else repr(value) for value in column.tolist()]
-    return ["" if value is None else value for value in column.tolist()]
+        source = Path(folder) / "rows.csv"
+        write_cells(source, cells)
+        done = subprocess.run([sys.executable, "-I", str(path), str(source)], capture_output=True, check=False)
+    if done.returncode != 0:
+        message = done.stderr.decode(errors="replace").strip()[-500:]
+        raise ExportMismatchError("python", f"the file stopped with exit code {done.returncode}: {message}")
+    return read_answers(done.stdout, model)
 
 
 def python_verifier() -> str:

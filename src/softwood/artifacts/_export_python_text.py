@@ -17,9 +17,7 @@ missing. Which way they go differs from test to test: "not x > 1" and "not in" t
 not.
 """
 
-import csv
-import math
-import sys
+{imports}
 '''
 
 READING = '''\
@@ -68,10 +66,64 @@ READERS = {"number": read_number, "boolean": read_boolean, "category": read_cate
 
 def read(row):
     """Return the tested values of a raw row."""
+    row = with_date_parts(row)
     absent = [name for name in TESTED if name not in row]
     if absent:
         raise KeyError("the row lacks the column %r; where a value is unknown, pass None" % absent[0])
     return {name: READERS[kind](name, row[name]) for name, kind in TESTED.items()}
+'''
+
+WITHOUT_DATES = '''\
+def date_source(name, names):
+    """Return None: this model tests no part of a date."""
+    return None
+
+
+def with_date_parts(row):
+    """Return the row as it is: this model tests no part of a date."""
+    return row
+'''
+
+DATES = '''\
+PARTS = ["year", "month", "day", "weekday", "hour"]
+ZONE = r"\\s*(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+TIME = r"(?:[T ]\\s*(?P<hour>[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\\.[0-9]+)?)?" + ZONE + r")?\\s*"
+YEAR_FIRST = re.compile(r"\\s*(?P<year>[0-9]{4})(?P<sep>[-/])(?P<month>[0-9]{1,2})(?P=sep)(?P<day>[0-9]{1,2})" + TIME)
+DAY_FIRST = re.compile(r"\\s*(?P<day>[0-9]{1,2})\\.(?P<month>[0-9]{1,2})\\.(?P<year>[0-9]{4})" + TIME)
+
+
+def date_source(name, names):
+    """Return the column of dates that a tested column is part of, if that is what there is; else None."""
+    source, _, part = name.rpartition(".")
+    return source if part in PARTS and name not in names and source in names else None
+
+
+def with_date_parts(row):
+    """Return the row with the tested parts of its dates: of "sold", sold.year, sold.month and so on."""
+    made = {}
+    for name in TESTED:
+        source = date_source(name, row)
+        if source is not None:
+            made[name] = date_parts(source, row[source])[PARTS.index(name.rpartition(".")[2])]
+    return dict(row, **made) if made else row
+
+
+def date_parts(name, value):
+    """Return year, month, day, weekday (0 is Monday) and hour of 2024-03-05, 2024/3/5 or 05.03.2024, with or without
+    a time, or of a date of Python; NaN where it is missing. An offset such as +02:00 is dropped."""
+    if value is None or value != value:
+        return [math.nan] * 5
+    if isinstance(value, datetime.date):
+        return [value.year, value.month, value.day, value.weekday(), getattr(value, "hour", 0)]
+    text = str(value)
+    if text.strip().lower() in MISSING:
+        return [math.nan] * 5
+    found = YEAR_FIRST.fullmatch(text) or DAY_FIRST.fullmatch(text)
+    try:
+        day = datetime.date(*(int(found.group(part)) for part in ("year", "month", "day")))
+    except (AttributeError, ValueError):
+        raise ValueError("column %r holds %r, which is no date" % (name, value))
+    return [day.year, day.month, day.day, day.weekday(), int(found.group("hour") or 0)]
 '''
 
 NESTED = '''\
@@ -169,6 +221,7 @@ def convert(source, target):
     reader = csv.reader(source)
     names = next(reader, [])
     for name in TESTED:
+        name = date_source(name, names) or name
         if names.count(name) != 1:
             raise ValueError("column %r is in the table %d times instead of once" % (name, names.count(name)))
     writer = csv.writer(target, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\\n")

@@ -77,6 +77,8 @@ def describe_test(model: HardEnsemble, node: int) -> str:
     if model.level_set[node] < 0:
         if column.kind == "boolean":
             return f"{column.name} is false{missing}"
+        if model.threshold[node] == np.finfo(np.float64).max:  # every number is below: only a missing value may not be
+            return f"{column.name} is known" if not missing else f"{column.name} is anything"
         return f"{column.name} <= {model.threshold[node]:.9g}{missing}"
     row = model.levels_left[model.level_set[node]]
     inside = [level for level, left in zip(column.levels, row, strict=False) if left]

@@ -10,7 +10,8 @@ from softwood.lifecycle._calibrate import calibrate
 from softwood.lifecycle._certificate import Bound, Certificate
 from softwood.lifecycle._certify import certify
 from softwood.lifecycle._harden import HardenResult, HardenStep, harden
-from softwood.lifecycle._intervals import Estimate, clopper_pearson
+from softwood.lifecycle._intervals import Estimate, clopper_pearson, mean_of, share_of
+from softwood.lifecycle._leaves import LeafObserved, leaf_answers, leaf_lines, listed_from, listed_to, observe_leaves
 from softwood.lifecycle._progress import TrainProgress
 from softwood.lifecycle._soften import soften
 from softwood.lifecycle._state import flatten_state, unflatten_state
@@ -23,6 +24,7 @@ __all__ = [
     "Estimate",
     "HardenResult",
     "HardenStep",
+    "LeafObserved",
     "Learner",
     "TrainProgress",
     "TrainResult",
@@ -32,7 +34,14 @@ __all__ = [
     "clopper_pearson",
     "flatten_state",
     "harden",
+    "leaf_answers",
+    "leaf_lines",
+    "listed_from",
+    "listed_to",
+    "mean_of",
     "measure_gap",
+    "observe_leaves",
+    "share_of",
     "soften",
     "train",
     "unflatten_state",

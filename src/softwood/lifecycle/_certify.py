@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from softwood.artifacts import HardEnsemble
 from softwood.core import InputError, capability, check_number
 from softwood.layers import soft_modules
 from softwood.lifecycle._answers import Answers, Rows, answers_of, call, weights_of
-from softwood.lifecycle._certificate import Bound, Certificate
+from softwood.lifecycle._certificate import Bound, Certificate, Paired
 from softwood.lifecycle._harden import harden
-from softwood.lifecycle._intervals import Estimate, clopper_pearson, r2_score
+from softwood.lifecycle._intervals import Estimate, clopper_pearson, paired_error, r2_score
+from softwood.lifecycle._leaves import LeafObserved, observe_leaves
 
 _STORED_FLIPS = 1000
 
@@ -90,6 +92,8 @@ def certify(
         loss_shipped=float(weight @ answers.losses),
         loss_soft=None if parent is None else float(weight @ parent.losses),
         loss_rounded=None if plain is None else float(weight @ plain.losses),
+        versus_soft=_paired(answers, parent, weight),
+        versus_rounded=_paired(answers, plain, weight),
         **({} if parent is None else _agreement(answers, parent, level)),
         in_band=_in_band(soft, table, n),
         bound=bound,
@@ -97,7 +101,28 @@ def certify(
         score=score,
         level=level,
         not_covered=(*limits, *not_covered),
+        leaves=_leaves(shipped, table, answers, classes, sample_weight, level),
     )
+
+
+def _paired(answers: Answers, other: Answers | None, weight: np.ndarray) -> Paired | None:
+    if other is None:
+        return None
+    apart = answers.losses - other.losses
+    return Paired(float(weight @ apart), paired_error(apart, weight))
+
+
+def _leaves(
+    shipped: Any, table: Any, answers: Answers, classes: Sequence[Any] | None, sample_weight: Any, level: float
+) -> tuple[LeafObserved, ...]:
+    """Return the leaf listing where one tree ships and its answers were judged class by class or value by value."""
+    if not isinstance(shipped, HardEnsemble) or shipped.n_trees != 1:
+        return ()
+    if (shipped.classes is None) != (answers.codes is None) or list(shipped.classes or ()) != list(classes or ()):
+        return ()
+    truth = answers.target if answers.codes is None else answers.codes
+    weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    return observe_leaves(shipped, shipped.apply(table)[:, 0], truth, weight, level)
 
 
 def _agreement(answers: Answers, parent: Answers, level: float) -> dict[str, Any]:
@@ -138,6 +163,7 @@ def _bound(soft: Any, table: Any, parent: Answers, plain: Answers, answers: Answ
         share_zero=float((bound == 0).mean()),
         holds=bool((plain.difference(parent) <= bound + slack).all()),
         about_shipped=bool((plain.difference(answers) <= slack).all()),
+        worst_row=int(bound.argmax()),
     )
 
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from softwood.artifacts import HardEnsemble
 from softwood.core import InputError
-from softwood.lifecycle import Estimate, clopper_pearson
+from softwood.lifecycle import Estimate, mean_of, share_of
 
-LEVEL = 0.95
 _BINS = 10
 
 
@@ -112,42 +110,6 @@ def measure(model: HardEnsemble, table: Any, y: Any, weight: Any = None) -> Meas
     return Measured(model, leaves, chances, known, guessed, weights / weights.mean(), weight is not None)
 
 
-def share_of(hit: np.ndarray, weight: np.ndarray, *, weighted: bool) -> Estimate:
-    r"""Return a share with its Clopper-Pearson interval.
-
-    With weights the interval is that of :math:`(\sum w)^2 / \sum w^2` rows, rounded down.
-
-    Args:
-        hit: bool ``[m]``.
-        weight: ``[m]``, used if ``weighted``.
-        weighted: weights were given.
-    """
-    if not weighted:
-        return clopper_pearson(int(hit.sum()), len(hit), LEVEL)
-    if not weight.any():
-        return Estimate(float("nan"), 0.0, 1.0)
-    share = min(float(np.average(hit, weights=weight)), 1.0)
-    rows = max(int(weight.sum() ** 2 / (weight**2).sum() + 1e-9), 1)
-    found = clopper_pearson(round(share * rows), rows, LEVEL)
-    return Estimate(share, min(found.low, share), max(found.high, share))
-
-
-def mean_of(values: np.ndarray, weight: np.ndarray) -> Estimate | None:
-    """Return a mean with its t interval; None for fewer than two rows, whose mean would be a row's own value.
-
-    Args:
-        values: ``[m]``.
-        weight: ``[m]``.
-    """
-    if (weight > 0).sum() < 2:
-        return None
-    mean = float(np.average(values, weights=weight))
-    rows = float(weight.sum() ** 2 / (weight**2).sum())
-    variance = float(np.average((values - mean) ** 2, weights=weight)) * rows / max(rows - 1, 1e-9)
-    reach = float(stdtrit(max(rows - 1, 1e-9), (1 + LEVEL) / 2)) * (variance / rows) ** 0.5
-    return Estimate(mean, mean - reach, mean + reach)
-
-
 def reliability(found: Measured) -> list[Bin]:
     """Return the calibration of a classifier: of P(second class) for two classes, else of the label's probability."""
     if found.answers.shape[1] == 2:
@@ -158,7 +120,7 @@ def reliability(found: Measured) -> list[Bin]:
     return [
         Bin(
             float(np.average(chance[rows], weights=_some(found.weight[rows]))),
-            share_of(hit[rows], found.weight[rows], weighted=found.weighted),
+            share_of(hit[rows], found.weight[rows] if found.weighted else None),
             len(rows),
         )
         for rows in _alike(chance)
@@ -180,13 +142,6 @@ def confusion(found: Measured) -> np.ndarray:
     """Return how many rows of each class (line) got each label (column), int ``[classes, classes]``."""
     count = found.answers.shape[1]
     return np.bincount(found.truth * count + found.guessed, minlength=count**2).reshape(count, count)
-
-
-def leaf_rows(found: Measured) -> list[np.ndarray]:
-    """Return the rows in each leaf of a single tree, L lists of positions."""
-    order = np.argsort(found.leaves[:, 0], kind="stable")
-    ends = np.cumsum(np.bincount(found.leaves[:, 0], minlength=found.model.n_leaves))
-    return np.split(order, ends[:-1])
 
 
 def _alike(values: np.ndarray) -> list[np.ndarray]:

@@ -50,7 +50,7 @@ def _weights(found: Measured) -> str:
 
 def _classified(found: Measured) -> list[Markup]:
     classes = found.model.classes or ()
-    right = share_of(found.guessed == found.truth, found.weight, weighted=found.weighted)
+    right = share_of(found.guessed == found.truth, found.weight if found.weighted else None)
     chance = np.clip(found.answers[np.arange(found.n), found.truth], 1e-15, 1.0)
     loss = mean_of(-np.log(chance), found.weight)
     facts = tag("p", tag("strong", "Accuracy "), interval(right, share=True), _second("Log-loss", loss))
