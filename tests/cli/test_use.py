@@ -208,3 +208,16 @@ def test_show_prints_rules_and_certificate(softwood, model):
     assert "held out from training and selection" in done.out
     content = softwood("show", model, "--json").json
     assert HardEnsemble.from_dict(content["ensemble"]) == HardEnsemble.load(model)
+
+
+def test_show_lists_what_was_observed_in_each_leaf(softwood, model):
+    text = softwood("show", model).out
+    ensemble, record = HardEnsemble.load(model), json.loads((model / "record.json").read_text())
+    assert "Leaves, on training rows" in text
+    assert "Leaves, on the certificate's rows" in text
+    assert text.count("leaf 0: ships ") == 2
+    leaves = record["search"]["leaves"]
+    assert [line["leaf"] for line in leaves] == list(range(ensemble.n_leaves))
+    assert sum(line["n"] for line in leaves) == record["search"]["rows"]
+    certificate = json.loads((model / "certificate.json").read_text())
+    assert sum(line["n"] for line in certificate["leaves"]) == certificate["n"]

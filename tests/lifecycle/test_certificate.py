@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softwood.core import InputError
-from softwood.lifecycle import Bound, Certificate, Estimate
+from softwood.lifecycle import Bound, Certificate, Estimate, LeafObserved
+from softwood.lifecycle._certificate import Paired
 
 FULL = Certificate(
     ships="a tree with 7 leaves",
@@ -30,6 +31,7 @@ FULL = Certificate(
 )
 finite = st.floats(allow_nan=False, allow_infinity=False)
 estimates = st.none() | st.builds(Estimate, finite, finite, finite)
+leaves = st.builds(LeafObserved, st.integers(0), st.integers(0), st.text(), finite, estimates)
 certificates = st.builds(
     Certificate,
     ships=st.text(),
@@ -39,6 +41,8 @@ certificates = st.builds(
     loss_shipped=finite,
     loss_soft=st.none() | finite,
     loss_rounded=st.none() | finite,
+    versus_soft=st.none() | st.builds(Paired, finite, st.none() | finite),
+    leaves=st.lists(leaves, max_size=2).map(tuple),
     agreement=estimates,
     flips=st.lists(st.integers(0), max_size=3).map(tuple),
     bound=st.none() | st.builds(Bound, finite, finite, finite, st.booleans(), st.booleans()),
@@ -90,6 +94,29 @@ def test_the_rule(shipped, rounded, soft, passed):
     assert certificate.passed is passed
     assert bool(certificate.failures) is not passed
     assert ("NOT passed" in str(certificate)) is not passed
+
+
+@pytest.mark.parametrize(
+    ("over", "error", "verdict"),
+    [
+        (0.01, None, "not passed"),  # nothing is known of the noise
+        (0.01, 0.004, "not passed"),
+        (0.01, 0.006, "not refuted (within noise)"),
+        (-0.01, 0.006, "passed"),
+    ],
+)
+@pytest.mark.parametrize("other", ["soft", "rounded"])
+def test_a_loss_above_the_rule_by_less_than_two_paired_errors_is_not_refuted(other, over, error, verdict):
+    allowed = 0.2 if other == "rounded" else 0.2 / 1.01
+    pair = Paired(over, error)
+    certificate = Certificate("t", "r", 9, "squared", 0.2 + over, **{f"loss_{other}": allowed, f"versus_{other}": pair})
+    assert certificate.verdict == verdict
+    assert certificate.passed is (verdict != "not passed")
+    assert certificate.to_dict()["verdict"] == verdict
+    assert str(pair) in str(certificate)
+    last = str(certificate).splitlines()[-1]
+    assert last.lower().startswith(verdict)
+    assert len(certificate.within_noise) == (verdict == "not refuted (within noise)")
 
 
 def test_a_broken_bound_does_not_pass():

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.stats import binomtest
 from sklearn.metrics import r2_score as reference_r2
 
 from softwood.core import InputError
-from softwood.lifecycle import clopper_pearson
-from softwood.lifecycle._intervals import r2_score
+from softwood.lifecycle import clopper_pearson, mean_of, share_of
+from softwood.lifecycle._intervals import paired_error, r2_score
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
@@ -60,3 +61,30 @@ def test_each_row_twice_narrows_the_interval_by_root_two():
 def test_a_constant_target_has_no_r2():
     assert r2_score(np.ones((5, 1)), np.zeros((5, 1)), np.full(5, 0.2)) is None
     assert r2_score(np.ones((1, 1)), np.zeros((1, 1)), np.ones(1)) is None
+
+
+def test_a_mean_has_the_t_interval():
+    values = np.array([1.0, 2.0, 4.0, 8.0])
+    found = mean_of(values, np.ones(4))
+    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+    assert (found.value, found.low, found.high) == pytest.approx((3.75, low, high), rel=1e-12)
+    assert mean_of(values[:1], np.ones(1)) is None
+    assert mean_of(values, np.array([1.0, 0, 0, 0])) is None
+
+
+def test_weights_count_as_rows_where_they_are_equal():
+    hit = np.array([True] * 7 + [False] * 3)
+    plain = share_of(hit, None)
+    assert share_of(hit, np.full(10, 3.0)) == plain
+    heavy = share_of(hit, np.where(hit, 9.0, 1.0))
+    assert heavy.low <= heavy.value <= heavy.high
+    assert heavy.value == pytest.approx(63 / 66)
+
+
+def test_a_paired_error_is_that_of_the_mean_of_the_differences():
+    r = np.random.default_rng(0)
+    difference = r.normal(size=50)
+    assert paired_error(difference, np.full(50, 1 / 50)) == pytest.approx(stats.sem(difference), rel=1e-12)
+    twice = np.repeat(difference, 2)  # a row that counts twice is no second row
+    assert paired_error(difference, np.full(50, 2 / 100)) > paired_error(twice, np.full(100, 1 / 100))
+    assert paired_error(np.array([1.0]), np.ones(1)) is None

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from softwood.artifacts import Column, HardEnsemble
 from softwood.core import InputError
 from softwood.lifecycle import clopper_pearson
-from softwood.report._measure import confusion, leaf_rows, mean_of, measure, predicted_bins, reliability, share_of
+from softwood.report._measure import confusion, measure, predicted_bins, reliability
 
 
 @pytest.fixture
@@ -64,30 +63,6 @@ def test_confusion_counts_rows(shop, rows):
     for i, truth in enumerate(("back", "kept")):
         for j, label in enumerate(("back", "kept")):
             assert counts[i, j] == ((rows[1] == truth) & (labels == label)).sum()
-
-
-def test_rows_of_leaves(shop, rows):
-    groups = leaf_rows(measure(shop, *rows))
-    leaves = shop.apply(rows[0])[:, 0]
-    assert [sorted(group.tolist()) for group in groups] == [np.flatnonzero(leaves == k).tolist() for k in range(4)]
-
-
-def test_a_mean_has_the_t_interval():
-    values = np.array([1.0, 2.0, 4.0, 8.0])
-    found = mean_of(values, np.ones(4))
-    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
-    assert (found.value, found.low, found.high) == pytest.approx((3.75, low, high), rel=1e-12)
-    assert mean_of(values[:1], np.ones(1)) is None
-    assert mean_of(values, np.array([1.0, 0, 0, 0])) is None
-
-
-def test_weights_count_as_rows_where_they_are_equal():
-    hit = np.array([True] * 7 + [False] * 3)
-    plain = share_of(hit, np.ones(10), weighted=False)
-    assert share_of(hit, np.full(10, 3.0), weighted=True) == plain
-    heavy = share_of(hit, np.where(hit, 9.0, 1.0), weighted=True)
-    assert heavy.low <= heavy.value <= heavy.high
-    assert heavy.value == pytest.approx(63 / 66)
 
 
 def test_predicted_bins_of_a_regression():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from softwood.artifacts import HardEnsemble
 from softwood.core import InputError
-from softwood.lifecycle import Bound, Certificate, Estimate
+from softwood.lifecycle import Bound, Certificate, Estimate, LeafObserved, listed_to
 from softwood.report import report
 from softwood.report._made import column_shares
 from softwood.report._tree_view import page_data
@@ -145,9 +147,21 @@ def test_no_row_of_training_or_of_the_table_is_in_the_page():
 def test_on_rows_the_leaves_list_what_was_observed(shop):
     table = {"price": [1, 2, 3, 30], "city": ["Oslo", "Oslo", "Lima", None], "member": [None] * 4, "age": [0] * 4}
     text = _text(report(shop, certificate=None, record=None, table=table, y=["kept", "back", "kept", "back"]))
-    assert "1 kept 40 90.0 % 2 50.0 % (1.3 % to 98.7 %)" in text
-    assert "4 back 10 80.0 % 0 no rows" in text
+    assert "0 kept 40 90.0 % 2 50.0 % (1.3 % to 98.7 %)" in text
+    assert "3 back 10 80.0 % 0 no rows" in text
     assert "Accuracy 75.0 %" in text
+
+
+def test_leaves_of_training_and_certificate_stand_in_the_table_and_the_drawing(shop, certificate):
+    lines = [LeafObserved(leaf, 7, "kept", 0.5, Estimate(0.25, 0.125, 0.75)) for leaf in range(4)]
+    record = {"leaves": listed_to(lines), "trials": []}
+    page = report(shop, certificate=replace(certificate, leaves=tuple(lines[:4])), record=record)
+    assert "training rows observed (interval) certificate&#x27;s rows" in _text(page)
+    assert "7 25.0 % (12.5 % to 75.0 %) 7 25.0 % (12.5 % to 75.0 %)" in _text(page)
+    notes = json.loads(re.search(r'id="model-data">(.*?)</script>', page)[1])["notes"]
+    ends = [str(node) for node in np.flatnonzero(shop.feature < 0)]
+    assert sorted(notes) == sorted(ends)
+    assert notes[ends[0]][0] == "training rows: 7, kept 25.0 % (12.5 % to 75.0 %)"
 
 
 def test_candidates_of_a_forest_stand_at_their_size(make_model):

@@ -19,6 +19,8 @@ from softwood.core import UnsupportedError, write_atomic
 if TYPE_CHECKING:
     import pandas as pd
 
+    from softwood.lifecycle import LeafObserved
+
 Target = Annotated[
     list[str] | None, typer.Option(metavar="COL", help="Column with the truth.  [default: the name in training]")
 ]
@@ -119,6 +121,15 @@ def _rows_with_target(model: Model, source: str, targets: Sequence[str]) -> tupl
     return rows, len(frame) - len(rows.y)
 
 
+def _say_leaves(console: Output, rows: str, listed: Sequence[LeafObserved]) -> None:
+    from softwood.lifecycle import leaf_lines
+
+    if listed:
+        console.title(f"Leaves, on {rows}")
+        for line in leaf_lines(listed):
+            console.say(line)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
 
@@ -183,8 +194,11 @@ def register(app: typer.Typer) -> None:
             "certificate": stored or None, "record": loaded.record or None, "ensemble": loaded.ensemble.to_dict(),
         }  # fmt: skip
         if stored and not as_json:
-            from softwood.lifecycle import Certificate
+            from softwood.lifecycle import Certificate, listed_from
 
+            certificate = Certificate.from_dict(stored)
+            _say_leaves(console, "training rows", listed_from(loaded.record.get("search", {}).get("leaves", [])))
+            _say_leaves(console, "the certificate's rows", certificate.leaves)
             console.title("Certificate")
-            console.say(str(Certificate.from_dict(stored)))
+            console.say(str(certificate))
         return console.finish(content)

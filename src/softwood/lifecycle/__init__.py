@@ -11,13 +11,22 @@ from softwood.lifecycle._certificate import Bound, Certificate
 from softwood.lifecycle._certify import certify
 from softwood.lifecycle._harden import HardenResult, HardenStep, harden
 from softwood.lifecycle._intervals import Estimate, clopper_pearson, mean_of, share_of
-from softwood.lifecycle._leaves import LeafObserved, leaf_answers, leaf_lines, listed_from, listed_to, observe_leaves
+from softwood.lifecycle._leaves import (
+    MOST_LEAVES,
+    LeafObserved,
+    leaf_answers,
+    leaf_lines,
+    listed_from,
+    listed_to,
+    observe_leaves,
+)
 from softwood.lifecycle._progress import TrainProgress
 from softwood.lifecycle._soften import soften
 from softwood.lifecycle._state import flatten_state, unflatten_state
 from softwood.lifecycle._train import Learner, TrainResult, TrainState, train
 
 __all__ = [
+    "MOST_LEAVES",
     "Annealer",
     "Bound",
     "Certificate",

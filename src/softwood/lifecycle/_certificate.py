@@ -85,8 +85,6 @@ class Certificate:
         loss_shipped: its mean over the rows, for what ships.
         loss_soft: for the relaxed model; None where there is none.
         loss_rounded: for its plain rounding; None where there is none.
-        versus_soft: loss of what ships minus that of the soft model, row by row.
-        versus_rounded: the same for the plain rounding.
         agreement: share of rows on which what ships and the soft model agree, with its exact interval.
         agreement_means: what "agree" means here.
         flips: rows on which they do not, the first 1000.
@@ -100,6 +98,8 @@ class Certificate:
         level: confidence of the intervals.
         not_covered: what the certificate says nothing about.
         leaves: of one tree, what each leaf ships and what was observed in it on these rows.
+        versus_soft: loss of what ships minus that of the soft model, row by row.
+        versus_rounded: the same for the plain rounding.
 
     Example:
         >>> certificate = Certificate("a tree", "the test rows", 50, "log_loss", 0.2)
@@ -116,8 +116,6 @@ class Certificate:
     loss_shipped: float
     loss_soft: float | None = None
     loss_rounded: float | None = None
-    versus_soft: Paired | None = None
-    versus_rounded: Paired | None = None
     agreement: Estimate | None = None
     agreement_means: str | None = None
     flips: tuple[int, ...] = ()
@@ -131,6 +129,8 @@ class Certificate:
     level: float = 0.95
     not_covered: tuple[str, ...] = ()
     leaves: tuple[LeafObserved, ...] = ()
+    versus_soft: Paired | None = None
+    versus_rounded: Paired | None = None
 
     @property
     def gap(self) -> float | None:
@@ -195,7 +195,14 @@ class Certificate:
         content = asdict(self)
         content["flips"], content["not_covered"] = list(self.flips), list(self.not_covered)
         content["leaves"] = listed_to(self.leaves)
-        return {"format": _FORMAT, "version": _VERSION, "passed": self.passed, "verdict": self.verdict, "gap": self.gap, **content}
+        return {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "gap": self.gap,
+            **content,
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Certificate:
@@ -220,7 +227,13 @@ class Certificate:
                 fix="certify again, or upgrade softwood",
             )
         values = {name: content[name] for name in names}
-        kinds = {"agreement": Estimate, "score": Estimate, "bound": Bound, "versus_soft": Paired, "versus_rounded": Paired}
+        kinds = {
+            "agreement": Estimate,
+            "score": Estimate,
+            "bound": Bound,
+            "versus_soft": Paired,
+            "versus_rounded": Paired,
+        }
         for name, kind in kinds.items():
             values[name] = None if values[name] is None else kind(**values[name])
         values["leaves"] = listed_from(values["leaves"])

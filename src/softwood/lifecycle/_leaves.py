@@ -56,14 +56,18 @@ def leaf_answers(model: HardEnsemble) -> list[tuple[int, int, str, float]]:
 
     Raises:
         ValueError: the model has several trees; their leaves answer nothing by themselves.
+
+    Example:
+        >>> from softwood.artifacts import Column
+        >>> leaf_answers(HardEnsemble.single_leaf((Column("x", "number"),), np.array([2.0]), outputs=("y",)))
+        [(0, 0, 'y', 2.0)]
     """
     if model.n_trees != 1:
         raise ValueError(f"the leaves of {model.n_trees} trees answer nothing by themselves")
     raw = model.base + model.values
     if model.classes is None:
-        return [
-            (leaf, k, name, float(raw[leaf, k])) for leaf in range(len(raw)) for k, name in enumerate(model.outputs)
-        ]
+        values = model.numbers(raw).tolist()
+        return [(leaf, k, name, values[leaf][k]) for leaf in range(len(raw)) for k, name in enumerate(model.outputs)]
     labels, chances = model.labels(raw).tolist(), model.probabilities(raw)
     places = [model.classes.index(label) for label in labels]
     return [(leaf, k, str(labels[leaf]), float(chances[leaf, k])) for leaf, k in enumerate(places)]
@@ -127,10 +131,26 @@ def leaf_lines(listed: Iterable[LeafObserved]) -> list[str]:
 
 
 def listed_from(content: Iterable[dict[str, Any]]) -> tuple[LeafObserved, ...]:
-    """Read a leaf listing from JSON content."""
+    """Read a leaf listing from JSON content.
+
+    Args:
+        content: what ``listed_to`` gave.
+
+    Example:
+        >>> listed_from(listed_to([LeafObserved(0, 1, "y", 2.0, None)]))
+        (LeafObserved(leaf=0, n=1, answer='y', shipped=2.0, observed=None),)
+    """
     return tuple(LeafObserved.from_dict(line) for line in content)
 
 
 def listed_to(listed: Iterable[LeafObserved]) -> list[dict[str, Any]]:
-    """Return a leaf listing as JSON content."""
+    """Return a leaf listing as JSON content.
+
+    Args:
+        listed: what ``observe_leaves`` gave.
+
+    Example:
+        >>> listed_to([LeafObserved(0, 1, "y", 2.0, None)])[0]["n"]
+        1
+    """
     return [asdict(line) for line in listed]

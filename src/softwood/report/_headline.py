@@ -48,8 +48,14 @@ def _verdict(certificate: Certificate | None) -> Markup:
         return tag("div", tag("strong", "Not certified"), tag("p", text), class_="verdict none", role="status")
     count = "" if str(certificate.n) in certificate.rows else f" ({number(certificate.n)} rows)"
     where = f"What ships: {certificate.ships}. Measured on {certificate.rows}{count}."
-    if certificate.passed:
+    if certificate.verdict == "passed":
         return tag("div", tag("strong", "Certificate passed"), tag("p", where), class_="verdict passed", role="status")
+    if certificate.passed:
+        return tag(
+            "div", tag("strong", "Certificate not refuted (within noise)"), listed(certificate.within_noise),
+            tag("p", "By less than two standard errors of the paired difference. ", where), class_="verdict passed",
+            role="status",
+        )  # fmt: skip
     return tag(
         "div", tag("strong", "Certificate NOT passed"), listed(certificate.failures), tag("p", where),
         class_="verdict failed", role="status",
@@ -89,6 +95,9 @@ def certified(certificate: Certificate | None) -> Markup:
     if certificate.loss_soft is not None:
         rows.append(("The soft model, before hardening", number(certificate.loss_soft, 6)))
         rows.append(("Gap: soft minus what ships", number(certificate.gap, 3)))
+    for name, pair in (("plain rounding", certificate.versus_rounded), ("soft", certificate.versus_soft)):
+        if pair is not None:
+            rows.append((f"What ships minus {name}, with its standard error", str(pair).replace("+-", "±")))
     losses = table(["loss of", loss], rows, caption=f"Mean {loss} on {certificate.rows}; lower is better", numbers=1)
     limits = join([tag("h3", "What it does not cover"), listed(certificate.not_covered)])
     return section(

@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from softwood.artifacts import HardEnsemble
-from softwood.lifecycle import Estimate
+from softwood.lifecycle import (
+    MOST_LEAVES,
+    Certificate,
+    Estimate,
+    LeafObserved,
+    leaf_answers,
+    listed_from,
+    mean_of,
+    observe_leaves,
+    share_of,
+)
 from softwood.report._charts import against_truth
 from softwood.report._html import Markup, folded, interval, join, number, percent, section, table, tag
+from softwood.report._made import search_of
 from softwood.report._measure import (
     Bin,
     Measured,
     confusion,
-    leaf_rows,
-    mean_of,
     predicted_bins,
     reliability,
-    share_of,
 )
 
-_MOST_CLASSES, _MOST_OUTPUTS, _MOST_LEAVES = 30, 6, 2_000
+_MOST_CLASSES, _MOST_OUTPUTS = 30, 6
 _SIDE_BY_SIDE = 4  # classes up to which two pictures stand beside each other
 
 
-def on_rows(model: HardEnsemble, found: Measured | None, about: str) -> Markup:
+def on_rows(model: HardEnsemble, found: Measured | None, about: str, listed: Listings) -> Markup:
     """Return the section.
 
     Args:
         model: what ships.
         found: its answers on the rows, or None where no rows were passed.
         about: which rows these are, in words.
+        listed: what was observed in each leaf.
     """
     if found is None:
         none = tag(
             "p", "No rows were passed to this report, so it shows no calibration and no errors; ",
             tag("code", "softwood report MODEL --table TABLE"), " adds them. The score above is the certificate's.",
         )  # fmt: skip
-        return section("rows", "On rows", none, _leaves(model, None))
+        return section("rows", "On rows", none, _leaves(model, listed))
     parts = [tag("p", f"Measured on {about}: {found.n:,} rows. Intervals are at 95 % confidence", _weights(found))]
     parts += _classified(found) if model.classes is not None else _regressed(found)
-    return section("rows", "On rows", *parts, _leaves(model, found))
+    return section("rows", "On rows", *parts, _leaves(model, listed))
 
 
 def _weights(found: Measured) -> str:
@@ -119,42 +131,60 @@ def _cell(count: int, total: int, *, right: bool) -> Markup:
 
 
 # ------------------------------------------------------------------ leaves
-def _leaves(model: HardEnsemble, found: Measured | None) -> Markup:
+Listings = Sequence[tuple[str, Sequence[LeafObserved]]]
+"""Which rows, in words, and what was observed on them in each leaf."""
+
+
+def listings(certificate: Certificate | None, record: Mapping[str, Any], found: Measured | None) -> Listings:
+    """Return the leaf listings that there are: of training, of the certificate, and of the rows that were passed.
+
+    Args:
+        certificate: of the fit, or None.
+        record: how the model was made.
+        found: answers on the rows that were passed, or None.
+    """
+    made = [("training rows", listed_from(search_of(record).get("leaves", ())))]
+    made += [] if certificate is None else [("certificate's rows", certificate.leaves)]
+    if found is not None and found.model.n_trees == 1:
+        weight = found.weight if found.weighted else None
+        made.append(("rows passed", observe_leaves(found.model, found.leaves[:, 0], found.truth, weight)))
+    return [(title, listed) for title, listed in made if listed]
+
+
+def leaf_notes(model: HardEnsemble, listed: Listings) -> dict[int, list[str]]:
+    """Return what the drawing says about each leaf beside its answer, by the leaf's node."""
+    if model.n_trees != 1:
+        return {}
+    node_of = {int(model.leaf[node]): int(node) for node in np.flatnonzero(model.feature < 0)}
+    notes: dict[int, list[str]] = {}
+    for title, lines in listed:
+        for line in lines:
+            said = f"{title}: {line.n}, {line.answer} {_observed(line, model)}"
+            notes.setdefault(node_of[line.leaf], []).append(said)
+    return notes
+
+
+def _leaves(model: HardEnsemble, listed: Listings) -> Markup:
     if model.n_trees > 1:
         text = "A leaf of a forest answers nothing by itself: it adds to a sum. Each tree's leaves are in the drawing."
         return join([tag("h3", "Leaves"), tag("p", text)])
-    if model.n_leaves > _MOST_LEAVES:
+    if model.n_leaves > MOST_LEAVES:
         return join([tag("h3", "Leaves"), tag("p", f"{model.n_leaves:,} leaves are too many for a table.")])
-    groups = None if found is None else leaf_rows(found)
-    share = model.classes is not None
     head = ["leaf", "answer", "training weight", "ships"]
-    head += [] if groups is None else ["rows here", "observed (interval)"]
+    head += [name for title, _ in listed for name in (title, "observed (interval)")]
     rows = []
-    for leaf in range(model.n_leaves):
-        for output, name, ships in _shipped(model, leaf):
-            line = [f"{leaf + 1}", name, number(model.counts[leaf]), percent(ships) if share else number(ships)]
-            if groups is not None and found is not None:
-                line += [number(len(groups[leaf])), _observed(found, groups[leaf], output)]
-            rows.append(line)
-    caption = "What each leaf ships" + ("" if groups is None else ", and what was observed on the rows passed")
+    for line, (leaf, _, name, ships) in enumerate(leaf_answers(model)):
+        cells = [f"{leaf}", name, number(model.counts[leaf])]
+        cells.append(percent(ships) if model.classes is not None else number(ships))
+        for _, observed in listed:
+            cells += [number(observed[line].n), _observed(observed[line], model)]
+        rows.append(cells)
+    caption = "What each leaf ships" + (", and what was observed in it" if listed else "")
     made = table(head, rows, caption=caption, numbers=len(head) - 2)
     return join([tag("h3", "Leaves"), made])
 
 
-def _shipped(model: HardEnsemble, leaf: int) -> list[tuple[int, str, float]]:
-    """Return (class or output, name, value): of a classifier the label that the leaf gives, of a regression all."""
-    raw = (model.base + model.values[leaf]).reshape(1, -1)
-    if model.classes is None:
-        return [(k, name, float(model.numbers(raw)[0, k])) for k, name in enumerate(model.outputs)]
-    label = model.classes.index(model.labels(raw)[0])
-    return [(label, str(model.classes[label]), float(model.probabilities(raw)[0, label]))]
-
-
-def _observed(found: Measured, rows: np.ndarray, output: int) -> str:
-    if len(rows) == 0:
-        return "no rows"
-    weight = found.weight[rows]
-    if found.model.classes is not None:
-        return interval(share_of(found.truth[rows] == output, weight, weighted=found.weighted), share=True)
-    observed = mean_of(found.truth[rows, output], weight)
-    return "one row" if observed is None else interval(observed, share=False)
+def _observed(line: LeafObserved, model: HardEnsemble) -> str:
+    if line.observed is None:
+        return "no rows" if line.n == 0 else "one row"
+    return interval(line.observed, share=model.classes is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from softwood.report._html import Markup, folded, script_data, section, tag
 _MOST_ROWS = 500
 
 
-def tree_view(model: HardEnsemble, rows: Any = None) -> Markup:
+def tree_view(model: HardEnsemble, rows: Any = None, notes: Mapping[int, Sequence[str]] | None = None) -> Markup:
     """Return the section; the script draws the trees and the form into it.
 
     Args:
         model: what ships.
         rows: a table whose rows the reader may choose from, at most 500; None shows none.
+        notes: lines shown with a node when the pointer rests on it, by its number.
 
     Raises:
         InputError: there are more rows.
@@ -37,7 +39,7 @@ def tree_view(model: HardEnsemble, rows: Any = None) -> Markup:
         tag("div", id="toolbar", class_="toolbar"), drawing, tag("p", _legend(model), class_="quiet"),
         tag("div", form, tag("div", answer, leaf, class_="stack"), class_="pair", id="follow"),
         folded("The rules as text", text),
-        script_data("model-data", page_data(model, rows)),
+        script_data("model-data", page_data(model, rows, notes)),
     )  # fmt: skip
 
 
@@ -57,12 +59,15 @@ def _legend(model: HardEnsemble) -> str:
     return text
 
 
-def page_data(model: HardEnsemble, rows: Any = None) -> dict[str, Any]:
+def page_data(
+    model: HardEnsemble, rows: Any = None, notes: Mapping[int, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Return what the page's script computes with: the model as ``to_dict`` has it, and the rows to show.
 
     Args:
         model: what ships.
         rows: a table, or None.
+        notes: lines about nodes, by their numbers.
     """
     content = model.to_dict()
     # a tenth of the size of true and false; there may be many levels
@@ -78,4 +83,5 @@ def page_data(model: HardEnsemble, rows: Any = None) -> dict[str, Any]:
                 fix="pass the few rows that the reader should look at",
             )  # fmt: skip
         shown = [[None if np.isnan(value) else float(value) for value in row] for row in x]
-    return {"model": content, "rows": shown}
+    said = {str(node): list(lines) for node, lines in (notes or {}).items()}
+    return {"model": content, "rows": shown, "notes": said}

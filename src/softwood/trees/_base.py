@@ -17,7 +17,7 @@ from softwood.artifacts import Column, HardEnsemble, encode_table
 from softwood.core import InputError, SoftwoodWarning, check_number
 from softwood.data import describe, read_table, row_groups, row_times
 from softwood.lifecycle import Certificate, certify
-from softwood.trees._explained import Explained, column_units
+from softwood.trees._explained import Explained, training_facts
 from softwood.trees._folds import held_out
 from softwood.trees._loss import Loss
 from softwood.trees._rows import Rows
@@ -172,9 +172,10 @@ class TableLearner(Explained, BaseEstimator):
         self, record: dict[str, Any], importance: np.ndarray, data: Training, aside: np.ndarray, loss: Loss
     ) -> None:
         """Certify on the rows set aside; where there are none, on the training rows, and say so."""
-        units = column_units(self.artifact_, data.x[~aside])
+        kept = data.take(~aside)
+        facts = training_facts(self.artifact_, kept.x, kept.y, kept.given_weight)
         split, rows, limits = data.describe_split(aside)
-        self.record_ = {**record, "held_out_rows": int(aside.sum()), "split": split, "units": units}
+        self.record_ = {**record, "held_out_rows": int(aside.sum()), "split": split, **facts}
         self.feature_importances_ = importance
         self.loss_ = loss
         measured = data.take(aside if aside.any() else ~aside)

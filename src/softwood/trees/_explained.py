@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from softwood.artifacts import Explanation, HardEnsemble
+from softwood.lifecycle import listed_to, observe_leaves
 
 
 def column_units(model: HardEnsemble, x: np.ndarray) -> dict[str, float]:
@@ -27,6 +28,34 @@ def column_units(model: HardEnsemble, x: np.ndarray) -> dict[str, float]:
         if deviation > 0:
             units[model.columns[position].name] = deviation
     return units
+
+
+def training_facts(model: HardEnsemble, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> dict[str, Any]:
+    """Return sums over the training rows that the record keeps: units of the columns, and for one tree each leaf.
+
+    Args:
+        model: what ships.
+        x: float64 ``[n, C]``, encoded.
+        y: labels ``[n]``, or values ``[n]`` or ``[n, K]``.
+        weight: ``[n]``, or None.
+
+    Returns:
+        ``units``, see ``column_units``; ``leaves``, JSON content of ``observe_leaves``, none for a forest.
+    """
+    leaves: list[dict[str, Any]] = []
+    if model.n_trees == 1:
+        truth = (
+            np.asarray(y, np.float64).reshape(len(x), -1) if model.classes is None else class_codes(model.classes, y)
+        )
+        leaves = listed_to(observe_leaves(model, model.apply_encoded(x)[:, 0], truth, weight))
+    return {"units": column_units(model, x), "leaves": leaves}
+
+
+def class_codes(classes: Sequence[Any], y: np.ndarray) -> np.ndarray:
+    """Return the place of each label among the classes, int ``[n]``."""
+    found, inverse = np.unique(y, return_inverse=True)
+    places = {label: place for place, label in enumerate(classes)}
+    return np.array([places[label] for label in found.tolist()], np.int64)[inverse.reshape(-1)]
 
 
 class Explained:

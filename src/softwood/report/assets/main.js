@@ -6,7 +6,7 @@
   const at = (name) => document.getElementById(name);
   const state = { typed: false };
 
-  const drawing = new Drawing(at("drawing"), model, (node) => {
+  const drawing = new Drawing(at("drawing"), model, data.notes, (node) => {
     const path = drawing.pathTo(node);
     drawing.mark(path);
     const kind = model.feature[node] < 0 ? "Rows come to this leaf if" : "Rows come to this node if";

@@ -52,8 +52,8 @@ function layout(model, tree) {
 }
 
 class Drawing {
-  constructor(host, model, onChoose) {
-    Object.assign(this, { host, model, onChoose, stats: statistics(model), tree: 0 });
+  constructor(host, model, notes, onChoose) {
+    Object.assign(this, { host, model, notes, onChoose, stats: statistics(model), tree: 0 });
     host.innerHTML = '<svg class="tree-svg" role="tree" aria-label="Decision tree"><g></g></svg>';
     this.svg = host.querySelector("svg");
     this.view = this.svg.querySelector("g");
@@ -131,6 +131,7 @@ class Drawing {
       const names = model.class_names || model.outputs;
       stats.mean[node].slice(0, 8).forEach((value, k) => lines.push(`${names[k]}: ${short(value)}`));
     }
+    lines.push(...(this.notes[node] || []));
     return lines;
   }
 
