@@ -6,8 +6,9 @@ predicted; ``row_weights``, ``row_groups`` and ``row_times`` read the columns th
 first three ends a fit because of a column that it cannot use; all of them name what they did.
 """
 
-from softwood.data._codec import LARGEST, Feature, QuantileCodec
+from softwood.data._codec import LARGEST, QuantileCodec
 from softwood.data._describe import Description, describe
+from softwood.data._feature import Feature
 from softwood.data._read import Table, read_table
 from softwood.data._roles import row_groups, row_times, row_weights
 from softwood.data._target import Target, read_target

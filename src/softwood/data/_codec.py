@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from softwood.artifacts import Column
 from softwood.core import check_number
+from softwood.data._feature import Feature, mid_ranks
+from softwood.data._levels import fifths, level_features
 from softwood.kernels import MISSING
 
 MAX_BINS = MISSING  # codes 0 .. 254 are bins, 255 is a missing value
 LARGEST = float(np.nextafter(np.finfo(np.float64).max, 0))  # a threshold that only a missing value fails
-_LEAST_SHARE = 1e-6  # of the weight: what a bin counts at least, so that float32 can tell the ranks apart
 _BEYOND = 0.5  # how far the rank of a cut before the first or after the last bin lies outside [0, 1]
-_LEVEL_SMOOTHING = 10.0  # pseudo-rows at the overall mean, when the levels of a category are ordered
-_MOST_ORDERS = 8  # orders of the levels of one category column, for many classes
-
-
-@dataclass(frozen=True, eq=False)
-class Feature:
-    """One way to cut one column in two. A number has one; a category has one for each order of its levels.
-
-    Args:
-        column: index of the raw column.
-        cuts: float64 ``[bins - 1]``, increasing thresholds of a number; empty for a category.
-        level_bin: int ``[levels]``, the bin of each level of a category; empty for a number.
-        ranks: float32 ``[bins]``, mid-rank of each bin in [0, 1].
-
-    Example:
-        >>> Feature(0, np.array([1.5]), np.zeros(0, int), np.array([0.25, 0.75], np.float32)).n_bins
-        2
-    """
-
-    column: int
-    cuts: np.ndarray
-    level_bin: np.ndarray
-    ranks: np.ndarray
-
-    @property
-    def n_bins(self) -> int:
-        """Bins in use."""
-        return len(self.ranks)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON content."""
-        arrays = {name: getattr(self, name).tolist() for name in ("cuts", "level_bin", "ranks")}
-        return {"column": self.column, **arrays}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Feature:
-        """Build the feature that ``to_dict`` described."""
-        types = {"cuts": np.float64, "level_bin": np.int64, "ranks": np.float32}
-        return cls(content["column"], **{name: np.array(content[name], kind) for name, kind in types.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +25,10 @@ class QuantileCodec:
     Numbers: a cut lies between two adjacent training values a < b, is the shortest decimal in the middle half of
     the gap, and separates a from b after rounding to float32 too, unless float32 cannot tell a from b at all.
     Categories: levels are ordered by the smoothed mean of the target (one order for each class, at most 8), so
-    a cut is a set of levels; those of an ordered column keep their own order. A missing value and an unseen level
-    have the code 255. Columns that are constant and never missing have no feature.
+    a cut is a set of levels; those of an ordered column keep their own order. Of more than 20 levels many are rare, and
+    their place knows the few targets behind it: ``fit_codes`` gives each training row a code that has not seen its
+    own target. A missing value and an unseen level have the code 255. Columns that are constant and never missing
+    have no feature.
 
     Args:
         columns: the C raw columns.
@@ -104,16 +67,59 @@ class QuantileCodec:
 
         Cost: O(C n log n) time, O(n + C bins) memory beside ``x``.
         """
+        return cls._fitted(x, columns, targets, weight, max_bins, None)[0]
+
+    @classmethod
+    def fit_codes(
+        cls,
+        x: np.ndarray,
+        columns: Sequence[Column],
+        targets: np.ndarray,
+        weight: np.ndarray,
+        together: np.ndarray | None = None,
+    ) -> tuple[QuantileCodec, np.ndarray]:
+        """Find the bins, and return the codes to learn from, uint8 ``[F, n]``.
+
+        They are those of ``transform``, but for rows of positive weight in categories of more than 20 levels: there
+        the place of a row's level is that of its mean over the other four fifths of the rows.
+
+        Args:
+            x: as in ``fit``.
+            columns: as in ``fit``.
+            targets: as in ``fit``.
+            weight: as in ``fit``.
+            together: int ``[n]``, number of each row's group, or None: a group lies in one fifth.
+
+        Cost: as ``fit``.
+        """
+        fifth = fifths(len(x), together)
+        codec, own = cls._fitted(x, columns, targets, weight, MAX_BINS, fifth)
+        codes, rows = codec.transform(x), np.flatnonzero(weight > 0)
+        for feature, found in own.items():
+            codes[feature, rows] = found
+        return codec, codes
+
+    @classmethod
+    def _fitted(
+        cls, x: np.ndarray, columns: Sequence[Column], targets: np.ndarray, weight: np.ndarray, max_bins: int,
+        fifth: np.ndarray | None,
+    ) -> tuple[QuantileCodec, dict[int, np.ndarray]]:  # fmt: skip
+        """Return the codec, and the rows' own codes of each feature that has such."""
         limit = check_number("max_bins", max_bins, low=2, high=MAX_BINS, integer=True)
         rows = weight > 0
         x, targets, weight = x[rows], targets[rows], weight[rows]
+        fifth = None if fifth is None else fifth[rows]
         features: list[Feature] = []
+        own: dict[int, np.ndarray] = {}
         for index, column in enumerate(columns):
-            if column.kind == "category":
-                features += _category_features(index, x[:, index], column, targets, weight, limit)
-            else:
+            if column.kind != "category":
                 features += _number_feature(index, x[:, index], weight, limit)
-        return cls(tuple(columns), tuple(features))
+                continue
+            for feature, codes in level_features(index, x[:, index], column, targets, weight, limit, fifth):
+                if codes is not None:
+                    own[len(features)] = codes
+                features.append(feature)
+        return cls(tuple(columns), tuple(features)), own
 
     @property
     def n_features(self) -> int:
@@ -182,14 +188,6 @@ class QuantileCodec:
         return float(ranks[cut] + ranks[cut + 1]) / 2 if cut + 1 < len(ranks) else 1 + _BEYOND
 
 
-def _mid_ranks(mass: np.ndarray) -> np.ndarray:
-    """Mid-rank of each bin in [0, 1] from its weight; strictly increasing, in float32 too."""
-    share = np.maximum(mass / mass.sum(), _LEAST_SHARE)
-    share /= share.sum()
-    ranks: np.ndarray = (np.cumsum(share) - share / 2).astype(np.float32)
-    return ranks
-
-
 def _number_feature(index: int, values: np.ndarray, weight: np.ndarray, limit: int) -> list[Feature]:
     present = ~np.isnan(values)
     distinct, inverse = np.unique(values[present], return_inverse=True)
@@ -202,7 +200,7 @@ def _number_feature(index: int, values: np.ndarray, weight: np.ndarray, limit: i
         last = np.unique(np.searchsorted(share, np.arange(1, limit) / limit, side="left").clip(0, len(distinct) - 2))
     cuts = float32_safe_midpoints(distinct[last], distinct[last + 1])
     mass = np.add.reduceat(mass, np.concatenate([[0], last + 1]))
-    return [Feature(index, cuts, np.zeros(0, np.int64), _mid_ranks(mass))]
+    return [Feature(index, cuts, np.zeros(0, np.int64), mid_ranks(mass))]
 
 
 def float32_safe_midpoints(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -238,37 +236,3 @@ def float32_safe_midpoints(low: np.ndarray, high: np.ndarray) -> np.ndarray:
             good = (np.abs(short - middle) <= gap / 4) & survives(short) & ~settled
             result, settled = np.where(good, short, result), settled | good
     return result
-
-
-def _category_features(
-    index: int, values: np.ndarray, column: Column, targets: np.ndarray, weight: np.ndarray, limit: int
-) -> list[Feature]:
-    present, n_levels = ~np.isnan(values), len(column.levels)
-    level = values[present].astype(np.int64)
-    mass = np.bincount(level, weights=weight[present], minlength=n_levels)
-    if (mass > 0).sum() < (1 if not present.all() else 2):
-        return []
-    if column.ordered:
-        return [_ordered_feature(index, np.arange(n_levels), mass, limit)]
-    overall = np.average(targets, axis=0, weights=weight)
-    orders: list[np.ndarray] = []
-    places: list[np.ndarray] = []  # of each level, equal means in one place: an order and its reverse cut alike
-    # rarest classes last: their orders are the least certain ones
-    for k in np.argsort(-overall, kind="stable")[: _MOST_ORDERS if targets.shape[1] > 1 else 1]:
-        sums = np.bincount(level, weights=weight[present] * targets[present, k], minlength=n_levels)
-        means = (sums + _LEVEL_SMOOTHING * overall[k]) / (mass + _LEVEL_SMOOTHING)
-        place = np.unique(means.round(12), return_inverse=True)[1]
-        if not any(np.array_equal(place, seen) or np.array_equal(place.max() - place, seen) for seen in places):
-            places.append(place)
-            orders.append(np.argsort(means, kind="stable"))
-        if (mass > 0).sum() <= 2:
-            break  # two levels have one order
-    return [_ordered_feature(index, order, mass, limit) for order in orders]
-
-
-def _ordered_feature(index: int, order: np.ndarray, mass: np.ndarray, limit: int) -> Feature:
-    """Bins of levels in ``order``: one for each level, or groups of neighbours where there are too many."""
-    place = np.arange(len(order)) * min(limit, len(order)) // len(order)
-    level_bin = np.empty(len(order), np.int64)
-    level_bin[order] = place
-    return Feature(index, np.zeros(0), level_bin, _mid_ranks(np.bincount(place, weights=mass[order])))

@@ -98,15 +98,19 @@ class Group:
         return ~self.active if self.held is None else self.held
 
     @cached_property
+    def _coded(self) -> tuple[QuantileCodec, np.ndarray]:
+        rows = self.rows
+        return QuantileCodec.fit_codes(rows.x, rows.columns, rows.targets, rows.weight * self.active, rows.together)
+
+    @property
     def codec(self) -> QuantileCodec:
         """Codec fitted on the active rows."""
-        rows = self.rows
-        return QuantileCodec.fit(rows.x, rows.columns, rows.targets, rows.weight * self.active)
+        return self._coded[0]
 
-    @cached_property
+    @property
     def codes(self) -> np.ndarray:
-        """Codes of all rows, uint8 ``[F, n]``."""
-        return self.codec.transform(self.rows.x)
+        """Codes of all rows, uint8 ``[F, n]``; no active row's code has seen its own target."""
+        return self._coded[1]
 
     @cached_property
     def prior(self) -> np.ndarray:
