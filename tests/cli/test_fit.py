@@ -312,3 +312,15 @@ def test_a_forest_is_fitted_within_its_size_and_used_like_a_tree(shop_csv, tmp_p
     assert model.n_trees > 1
     assert model.n_leaf_values <= 30
     assert found["fingerprint"] == model.fingerprint
+
+
+def test_stability_is_recorded_and_stands_in_the_report(softwood, shop_csv, tmp_path):
+    words = ("--target", "returned", "--effort", "0.05", "--max-depth", "2", "--stability", "--out", tmp_path / "m")
+    done = softwood("fit", shop_csv, *words)
+    assert "50 bootstrap samples of the training rows" in done.out
+    found = json.loads((tmp_path / "m" / "record.json").read_text())["search"]["stability"]
+    assert found["splits"][0]["depth"] == 0
+    assert softwood("report", tmp_path / "m", "--out", tmp_path / "r.html").code == 0
+    page = (tmp_path / "r.html").read_text()
+    assert "on bootstrap samples: same place" in page
+    assert "among the ten strongest in" in page

@@ -58,6 +58,7 @@ class FitOptions:
         effort: multiplies what is tried.
         holdout: share of the rows kept for the certificate.
         seed: of everything random.
+        stability: fit again to bootstrap samples, and record how much of the model comes back.
         out: directory of the model.
     """
 
@@ -82,6 +83,7 @@ class FitOptions:
     effort: float = 1.0
     holdout: float = 0.1
     seed: int = 0
+    stability: bool = False
     out: Path = Path("model")
 
 
@@ -117,6 +119,9 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
             warnings.simplefilter("ignore", SoftwoodWarning)  # columns left out: said above
             learner.fit(data.frame, data.y if len(options.target) > 1 else data.y.iloc[:, 0], **data.roles)
         certificate = learner.certificate_ if data.test is None else _on_test(options, data.test, learner)
+        if options.stability:
+            report("stability", 0.0)
+            learner.record_["stability"] = learner.stability_.to_dict()
         record = _record(options, data, learner, interrupted=bool(pressed))
         extras = {
             CERTIFICATE: _json(certificate.to_dict()),
@@ -302,6 +307,9 @@ def register(app: typer.Typer) -> None:
         effort: Annotated[float, typer.Option(help="Multiplies what is tried.")] = 1.0,
         holdout: Annotated[float, typer.Option(help="Share of rows kept for the certificate.")] = 0.1,
         seed: Annotated[int, typer.Option(help="The same seed gives the same tree.")] = 0,
+        stability: Annotated[
+            bool, typer.Option("--stability", help="Fit again to 50 bootstrap samples: how firm is each split?")
+        ] = False,
         out: Annotated[Path, typer.Option(help="Directory to write; a model there is replaced.")] = Path("model"),
         progress: Progress = None,
         as_json: Json = False,
@@ -310,7 +318,7 @@ def register(app: typer.Typer) -> None:
         options = FitOptions(
             table, tuple(target), task, shape, max_depth, size, min_samples_leaf, metric, loss, quantile, test,
             tuple(drop or ()), tuple(ordered or ()), weight, group, time, tuple(keep or ()),
-            None if time_limit is None else read_duration(time_limit), effort, holdout, seed, out,
+            None if time_limit is None else read_duration(time_limit), effort, holdout, seed, stability, out,
         )  # fmt: skip
         console = Output(as_json, progress)
         found = fit_model(options, console)

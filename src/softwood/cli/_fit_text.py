@@ -68,6 +68,9 @@ def say_found(
         out.say(f"The time limit left out: {cut}")
     if interrupted:
         out.say("Ctrl-C cut the search: this is the best so far")
+    if options.stability:
+        out.title("Stability")
+        out.say(str(learner.stability_))
     out.title("Certificate")
     out.say(str(certificate))
     out.title("Score")

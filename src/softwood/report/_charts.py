@@ -106,6 +106,26 @@ def bars(rows: Sequence[tuple[str, float]], *, label: str) -> Markup:
     return picture(label, *drawn, height=height)
 
 
+def whiskers(rows: Sequence[tuple[str, float, float, float]], *, label: str) -> Markup:
+    """Return shares as dots on the lines of their spread.
+
+    Args:
+        rows: name, share, and the ends of its line; the largest first.
+        label: what the picture shows.
+    """
+    height = 26.0 * len(rows) + 8
+    scale = Scale(0.0, max((high for *_, high in rows), default=0.0) or 1.0, _NAMES, WIDTH - _VALUES)
+    drawn = []
+    for place, (name, share, low, high) in enumerate(rows):
+        y = 14 + 26 * place
+        title = tag("title", f"{name}: {percent(share)} ({percent(low)} to {percent(high)})")
+        drawn.append(_name(name, y))
+        drawn.append(tag("line", x1=scale(low), x2=scale(high), y1=y, y2=y, class_="whisker"))
+        drawn.append(tag("circle", title, cx=scale(share), cy=y, r=5, class_="dot group0"))
+        drawn.append(tag("text", percent(share), x=WIDTH - _VALUES + 12, y=y + 4, class_="value"))
+    return picture(label, *drawn, height=height)
+
+
 def against_truth(
     points: Sequence[tuple[float, Estimate, int]], *, label: str, x_title: str, y_title: str, shares: bool
 ) -> Markup:

@@ -9,8 +9,9 @@ import numpy as np
 
 from softwood import __version__
 from softwood.artifacts import HardEnsemble
-from softwood.report._charts import Dot, bars, dots, losses
-from softwood.report._html import Markup, folded, join, listed, number, percent, section, table, tag
+from softwood.lifecycle import Estimate
+from softwood.report._charts import Dot, bars, dots, losses, whiskers
+from softwood.report._html import Markup, folded, interval, join, listed, number, percent, section, table, tag
 
 _METRICS = {
     "accuracy": "share of wrong answers out of fold", "log_loss": "log-loss out of fold",
@@ -116,11 +117,12 @@ def _cell(key: str, value: Any) -> str:
 
 
 # ------------------------------------------------------------------ importance
-def importance(model: HardEnsemble) -> Markup:
-    """Return the section with the share of each column in what the splits separate.
+def importance(model: HardEnsemble, record: Mapping[str, Any]) -> Markup:
+    """Return the section with the share of each column in what the splits separate, and how firm that is.
 
     Args:
         model: what ships.
+        record: how it was made; with ``stability``, what bootstrap samples said.
     """
     share, meaning = column_shares(model)
     tested = set(model.feature[model.feature >= 0].tolist())
@@ -132,11 +134,63 @@ def importance(model: HardEnsemble) -> Markup:
     note = f"{meaning} {len(order)} of {len(model.columns)} columns are tested"
     note += f", {unused} never." if unused else "."
     chart = tag("figure", bars(rows, label="importance of the columns"), tag("figcaption", note))
+    firm = _stability(search_of(record).get("stability"))
     if len(order) <= _MOST_BARS:
-        return section("importance", "Importance", chart)
+        return section("importance", "Importance", chart, firm)
     rest = [(model.columns[at].name, percent(float(share[at]))) for at in order[_MOST_BARS:]]
     more = table(["column", "share"], rest, caption="The other columns", numbers=1)
-    return section("importance", "Importance", chart, folded(f"{len(rest)} more columns", more))
+    return section("importance", "Importance", chart, folded(f"{len(rest)} more columns", more), firm)
+
+
+def _stability(found: Mapping[str, Any] | None) -> Markup:
+    """Return how often columns and splits came back on bootstrap samples."""
+    if not found:
+        return tag(
+            "p", "How firm this is was not measured; ", tag("code", "softwood fit --stability"),
+            " fits again to bootstrap samples.", class_="quiet",
+        )  # fmt: skip
+    columns = found["columns"][:_MOST_BARS]
+    rows = [(c["column"], c["importance"]["value"], c["importance"]["low"], c["importance"]["high"]) for c in columns]
+    chart = whiskers(rows, label="importance of the columns on bootstrap samples")
+    note = (
+        f"Share of the training weight that passes all splits: mean over {found['bootstraps']} bootstrap samples of "
+        f"the training rows, {found['how']}; the line holds 90 % of them."
+    )
+    cells = [(c["column"], percent(c["used"]), percent(c["top"])) for c in columns]
+    used = table(["column", "tested in", "among the ten strongest in"], cells, caption="Of the samples", numbers=2)
+    parts = [
+        tag("h3", "Stability"),
+        tag("figure", chart, tag("figcaption", note)),
+        folded("How often it is used", used),
+    ]
+    if found["splits"]:
+        head = ["split", "depth", "same place", "same depth", "anywhere", "threshold (90 %)"]
+        lines = [
+            (s["column"], number(s["depth"]), *(percent(s[key]) for key in ("same_place", "same_depth", "anywhere")),
+             "–" if s["threshold"] is None else interval(Estimate(**s["threshold"]), share=False))
+            for s in found["splits"]
+        ]  # fmt: skip
+        caption = "Share of the samples whose tree tests the column there; the drawing shows it at each split"
+        parts.append(table(head, lines, caption=caption, numbers=5))
+    return join(parts)
+
+
+def split_notes(record: Mapping[str, Any]) -> dict[int, list[str]]:
+    """Return what the drawing says about how firm each split is, by its node.
+
+    Args:
+        record: how the model was made.
+    """
+    found = search_of(record).get("stability") or {"splits": ()}
+    notes = {}
+    for split in found["splits"]:
+        lines = [
+            f"on bootstrap samples: same place {percent(split['same_place'])}, anywhere {percent(split['anywhere'])}"
+        ]
+        if split["threshold"] is not None:
+            lines.append(f"threshold {interval(Estimate(**split['threshold']), share=False)} in 90 % of them")
+        notes[int(split["node"])] = lines
+    return notes
 
 
 def column_shares(model: HardEnsemble) -> tuple[np.ndarray, str]:

@@ -13,7 +13,7 @@ from softwood.core import InputError
 from softwood.lifecycle import Certificate
 from softwood.report._headline import certified, headline
 from softwood.report._html import Markup, join, tag
-from softwood.report._made import candidates, how_made, importance
+from softwood.report._made import candidates, how_made, importance, split_notes
 from softwood.report._measure import measure
 from softwood.report._measured import leaf_notes, listings, on_rows
 from softwood.report._tree_view import tree_view
@@ -70,13 +70,14 @@ def report(
     made = record or {}
     found = None if table is None else measure(model, table, y, weight)
     listed = listings(certificate, made, found)
+    notes = {**leaf_notes(model, listed), **split_notes(made)}
     body = [
         tag("a", "Skip to the content", href="#certificate", class_="skip"),
         headline(model, certificate, made),
         tag("nav", *(tag("a", text, href=f"#{name}") for name, text in _LINKS.items()), aria_label="Sections"),
         tag(
-            "main", certified(certificate), tree_view(model, rows, leaf_notes(model, listed)), candidates(model, made),
-            on_rows(model, found, about, listed), importance(model), how_made(model, made),
+            "main", certified(certificate), tree_view(model, rows, notes), candidates(model, made),
+            on_rows(model, found, about, listed), importance(model, made), how_made(model, made),
         ),
     ]  # fmt: skip
     return _document(f"Softwood report: {made.get('target') or model.fingerprint}", join(body))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from softwood.core import Budget, capability, check_choice, check_number
 from softwood.trees._base import ClassLearner, TableLearner, class_weighted, output_names, silent
 from softwood.trees._convert import forest_to_ensemble
+from softwood.trees._forest import BoostSetting
 from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
 from softwood.trees._loss import class_loss, regression_loss, value_rows
 from softwood.trees._rows import Rows
+from softwood.trees._stability import ForestRefit, split_weights
 from softwood.trees._threads import threads
 
 
@@ -63,7 +65,14 @@ class ForestLearner(TableLearner):
     def _search(self, rows: Rows, options: ForestOptions) -> tuple[FoundForest, np.ndarray]:
         """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
         aside = self._aside(rows, options.seed)
-        return search_forest(self._learned(rows, aside), options, self.progress or silent), aside
+        found = search_forest(self._learned(rows, aside), options, self.progress or silent)
+        shipped = {field.name: found.record["shipped"].get(field.name) for field in fields(BoostSetting)}
+        rows, limit = found.group.rows, options.budget.limit
+        boosted = None not in shipped.values()
+        self._can_refit(
+            ForestRefit(rows, BoostSetting(**shipped), limit, options.seed, options.jobs) if boosted else None
+        )
+        return found, aside
 
 
 @capability(
@@ -281,18 +290,3 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-
-def split_weights(model: Any) -> np.ndarray:
-    """Return how the training weight that passes all splits is shared among the columns, ``[C]``.
-
-    Args:
-        model: a ``HardEnsemble`` with counts.
-    """
-    inner = model.feature >= 0
-    weight = np.where(inner, 0.0, model.counts[np.maximum(model.leaf, 0)])
-    for node in np.flatnonzero(inner)[::-1]:  # children stand after their parents
-        weight[node] = weight[model.left[node]] + weight[model.right[node]]
-    total = np.bincount(model.feature[inner], weights=weight[inner], minlength=len(model.columns))
-    shares: np.ndarray = total / total.sum() if total.sum() > 0 else total
-    return shares

@@ -20,6 +20,7 @@ from softwood.trees._loss import class_loss, regression_loss, value_rows
 from softwood.trees._rows import Rows
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._soft_tree import MAX_DEPTH
+from softwood.trees._stability import TreeRefit
 from softwood.trees._threads import threads
 
 
@@ -77,7 +78,13 @@ class TreeLearner(TableLearner):
                 fix="fit a forest",
             )
         aside = self._aside(rows, options.seed)
-        return search(self._learned(rows, aside), options, self.progress or silent), aside
+        found = search(self._learned(rows, aside), options, self.progress or silent)
+        shipped = found.choice.candidate.setting
+        self._can_refit(TreeRefit(
+            found.rows, shipped.criterion, shipped.min_leaf, options.max_depth, shipped.search != "cart",
+            options.seed, options.jobs,
+        ))  # fmt: skip
+        return found, aside
 
 
 @capability(
