@@ -12,6 +12,7 @@ from softwood.trees._dense_tree import (
     grown,
     hardening_steps,
     lightest_leaf,
+    node_costs,
     node_statistics,
     polished,
     pruned,
@@ -75,19 +76,19 @@ def test_pruning_finds_the_best_subtree_for_the_price(make, criterion, depth, st
         rng = np.random.default_rng(seed)
         tree = grown(data, depth) if start == "grown" else random_tree(rng, group.codec, depth)
         for price in (0.0, 0.5, 3.0, 20.0, 1e9):
-            found = pruned(tree, data, price)
+            found = pruned(tree, node_costs(tree, data), price)
             options = [cost(other, data) + price * leaves_in_use(other) for other in subtrees(tree)]
             assert found.n_leaves == leaves_in_use(found)
             np.testing.assert_allclose(cost(found, data) + price * found.n_leaves, min(options), rtol=1e-9)
             shrunk += found.n_leaves < leaves_in_use(tree)
-        assert pruned(tree, data, 1e9).n_leaves == 1
+        assert pruned(tree, node_costs(tree, data), 1e9).n_leaves == 1
     assert shrunk >= 3
 
 
 def test_pruning_a_root_leaves_nothing_below_it(make):
     group = make.group(make.rows())
     data = group.problem("gini", 1.0, 0.0)
-    tree = pruned(grown(data, 3), data, 1e9)
+    tree = pruned(grown(data, 3), node_costs(grown(data, 3), data), 1e9)
     assert (tree.feature == -1).all()
     assert (tree.leaf_of(group.codes) == 0).all()
 
@@ -98,7 +99,7 @@ def test_pruning_to_a_size_keeps_to_it_and_leaves_smaller_trees_alone(make, leav
         group = make.group(make.rows(seed, n=300, classes=3))
         data = group.problem("entropy", 1.0, 1.0)
         tree = polished(grown(data, 4), data)
-        found = pruned_to(tree, data, leaves)
+        found = pruned_to(tree, node_costs(tree, data), leaves)
         assert found.n_leaves == leaves_in_use(found) <= leaves
         if tree.n_leaves <= leaves:
             assert found is tree

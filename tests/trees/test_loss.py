@@ -12,7 +12,8 @@ from softwood.artifacts import Column
 from softwood.core import InputError
 from softwood.trees import ForestClassifier, ForestRegressor
 from softwood.trees._forest import BoostSetting, boost, refit_leaves
-from softwood.trees._loss import LogLoss, Poisson, Quantile, Squared, class_loss, judge, regression_loss, value_rows
+from softwood.trees._loss import LogLoss, Poisson, Quantile, Squared, judge
+from softwood.trees._loss_names import class_loss, regression_loss, value_rows
 from softwood.trees._rows import Group, Rows
 
 COLUMNS = tuple(Column(f"x{i}", "number") for i in range(3))

@@ -138,7 +138,10 @@ def grow(data: Problem, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @njit(nogil=True, cache=True)
 def _row_cost(data: Problem, row: int, value: np.ndarray) -> float:
-    """Loss of one row at a leaf value: -w log v_y, w |y - v|^2 without its constant w |y|^2, or w [y != argmax v]."""
+    """Loss of one row at a leaf value: -w log v_y, w |y - v|^2 without its constant w |y|^2, or w [y != argmax v].
+
+    Entropy of values is half the Poisson deviance without its constant: w sum_k (v_k - y_k log v_k).
+    """
     weight, by_label, squares, cross = data.weight[row], data.labels.shape[0] > 0, 0.0, 0.0
     if by_label and data.kind != SQUARED:
         label = data.labels[row]
@@ -146,6 +149,11 @@ def _row_cost(data: Problem, row: int, value: np.ndarray) -> float:
         if data.kind == ENTROPY:
             return weight * log_loss
         return weight * (ERROR_TIE * log_loss + (0.0 if np.argmax(value) == label else 1.0))
+    if data.kind == ENTROPY:
+        deviance = 0.0
+        for k in range(value.shape[0]):
+            deviance += weight * value[k] - data.moments[row, k] * np.log(max(value[k], 1e-12))
+        return deviance
     for k in range(value.shape[0]):
         squares += value[k] * value[k]
         if not by_label:

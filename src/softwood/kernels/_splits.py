@@ -62,7 +62,8 @@ def leaf_cost(stats: np.ndarray, prior: np.ndarray, smoothing: float, kind: int)
     r"""Return the regularised loss of a leaf at its best value.
 
     With weight w, sums s_k and m = ``smoothing`` pseudo-rows of value ``prior``, the best leaf value is
-    v_k = (s_k + m prior_k) / (w + m). Entropy: -sum_k (s_k + m prior_k) log v_k. Squared (the part that depends
+    v_k = (s_k + m prior_k) / (w + m). Entropy: -sum_k (s_k + m prior_k) log v_k; for values instead of classes
+    that is half the Poisson deviance (the part that depends on the leaf). Squared (the part that depends
     on the leaf, without the sum of squares): -sum_k (s_k + m prior_k)^2 / (w + m). Error: the weight of all
     classes but the largest, plus 0.1 of the entropy.
 

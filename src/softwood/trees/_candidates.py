@@ -89,10 +89,11 @@ def cart_candidates(groups: Sequence[Group], depth: int, least: float, jobs: int
         least: the user's ``min_samples_leaf``.
         jobs: threads.
     """
-    criteria = ("gini", "entropy") if groups[0].rows.is_classification else ("squared",)
-    settings = [Setting("cart", c, m) for c in criteria for m in _at_least(_LEAST, least)]
+    settings = [Setting("cart", c, m) for c in groups[0].rows.loss.criteria for m in _at_least(_LEAST, least)]
 
     def fit(setting: Setting, group: Group) -> DenseTree:
+        if setting.criterion == "model":
+            return group.fit.grown(depth, setting.min_leaf)
         return grown(group.problem(setting.criterion, setting.min_leaf, 0.0), depth)
 
     return [Candidate(setting, _each(groups, jobs, _partial(fit, setting))) for setting in settings]
@@ -114,6 +115,9 @@ def kick_candidates(
 
     def fit(setting: Setting, group: Group) -> DenseTree:
         start = grown(group.problem(_smooth_criterion(group), setting.min_leaf, 0.0), depth)
+        if setting.criterion == "model":
+            starts = [start, group.fit.grown(depth, setting.min_leaf)]
+            return group.fit.found(starts, setting.min_leaf, effort.kicks, seed)
         return _kicked([start], _problem(group, setting), effort, seed)
 
     return [Candidate(setting, _each(groups, jobs, _partial(fit, setting))) for setting in settings]
@@ -154,9 +158,13 @@ def gradient_candidates(
     starts = dict(zip(map(id, groups), started, strict=True))
 
     def fit(setting: Setting, group: Group) -> DenseTree:
+        if setting.criterion == "model":
+            return group.fit.found(starts[id(group)], setting.min_leaf, effort.kicks, seed)
         return _kicked(starts[id(group)], _problem(group, setting), effort, seed)
 
     trees = [_each(groups, jobs, _partial(fit, setting)) for setting in settings]
+    if groups[0].rows.asked_other:  # soft copies hold leaves of the usual losses only
+        return [Candidate(setting, found) for setting, found in zip(settings, trees, strict=True)]
     is_classes = groups[0].rows.is_classification
     means = [[Hardening(group.codec, _problem(group, setting), is_classes) for group in groups] for setting in settings]
     copies = anneal_copies(
@@ -200,17 +208,18 @@ def polished_settings(search: str, rows: Rows, metric: str, least: float) -> lis
         metric: what selection compares.
         least: the user's ``min_samples_leaf``.
     """
-    criteria = ["entropy"] if rows.is_classification else ["squared"]
+    criteria = list(rows.loss.criteria[-1:])
     criteria += ["error"] if metric == "accuracy" else []
     return [Setting(search, criterion, m) for criterion in criteria for m in _at_least(_LEAST_POLISHED, least)]
 
 
 def _problem(group: Group, setting: Setting) -> Any:
-    return group.problem(setting.criterion, setting.min_leaf, SMOOTHING if group.rows.is_classification else 0.0)
+    return group.problem(setting.criterion, setting.min_leaf, 0.0 if setting.criterion == "squared" else SMOOTHING)
 
 
 def _smooth_criterion(group: Group) -> str:
-    return "entropy" if group.rows.is_classification else "squared"
+    criterion = group.rows.loss.criteria[-1]
+    return criterion if criterion != "model" else "entropy" if group.rows.is_classification else "squared"
 
 
 def _cost_on(data: Any) -> Callable[[DenseTree], float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,15 +101,14 @@ def node_costs(tree: DenseTree, data: Problem) -> list[np.ndarray]:
     ]
 
 
-def pruned(tree: DenseTree, data: Problem, alpha: float) -> DenseTree:
+def pruned(tree: DenseTree, levels: Sequence[np.ndarray], alpha: float) -> DenseTree:
     """Return the smallest subtree that minimises loss + alpha times its leaves (cost-complexity pruning).
 
     Args:
         tree: what to prune.
-        data: rows and charges.
+        levels: what each node would cost as a leaf, as ``node_costs`` gives it.
         alpha: price of a leaf, in the units of the loss summed over rows, >= 0.
     """
-    levels = node_costs(tree, data)
     collapses: list[np.ndarray] = []  # by level, root first
     best = levels[-1] + alpha
     for level in range(tree.depth - 1, -1, -1):
@@ -127,20 +126,20 @@ def pruned(tree: DenseTree, data: Problem, alpha: float) -> DenseTree:
     return DenseTree(feature, tree.cut, tree.missing_left)
 
 
-def pruned_to(tree: DenseTree, data: Problem, leaves: int) -> DenseTree:
+def pruned_to(tree: DenseTree, levels: Sequence[np.ndarray], leaves: int) -> DenseTree:
     """Return the tree with its weakest link cut, again and again, until it has at most ``leaves`` leaves.
 
     The weakest link is the node whose subtree lowers the loss least for each leaf that it adds.
 
     Args:
         tree: what to prune.
-        data: rows and charges.
+        levels: what each node would cost as a leaf, as ``node_costs`` gives it.
         leaves: >= 1.
     """
     if tree.n_leaves <= leaves:
         return tree
-    levels, inner = node_costs(tree, data), len(tree.feature)
-    tree = pruned(tree, data, 0.0)  # without tests that gain nothing, or that no row reaches
+    inner = len(tree.feature)
+    tree = pruned(tree, levels, 0.0)  # without tests that gain nothing, or that no row reaches
     while tree.n_leaves > leaves:
         best, count = levels[-1], np.ones(inner + 1)
         links: list[np.ndarray] = []
@@ -219,5 +218,5 @@ def hardening_steps(
     yield "leaves re-fitted", plain, plain.values(data, data.smoothing)
     yield "nodes polished, leaves re-fitted", better, better.values(data, data.smoothing)
     if budget is not None:
-        small = pruned_to(better, data, max(budget.limit // len(data.prior), 1))
+        small = pruned_to(better, node_costs(better, data), max(budget.limit // len(data.prior), 1))
         yield f"polished, pruned to {budget}", small, small.values(data, data.smoothing)

@@ -21,7 +21,6 @@ from softwood.trees._candidates import (
     kick_candidates,
     polished_settings,
 )
-from softwood.trees._dense_tree import node_costs
 from softwood.trees._folds import folds_that_fit, make_groups
 from softwood.trees._gradient import one_thread
 from softwood.trees._rows import Group, Rows
@@ -112,6 +111,7 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
     problem = groups[0].problem(choice.candidate.setting.criterion, 0.0, choice.strength)
     record = {
         "options": {**vars(options), "checkpoint": None},
+        "loss": rows.loss.name,
         "rows": rows.n,
         "folds": [folds, repeats],
         "shipped": {
@@ -132,10 +132,12 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
     }
     progress("selection", 1.0)
     stats = choice.tree.statistics(problem)
-    values = choice.tree.values(problem, choice.strength) if choice.leaf is None else choice.leaf
+    values = choice.leaf
+    if values is None:
+        values = groups[0].values(choice.tree, choice.candidate.setting.criterion, choice.strength)
     return Found(
         choice, rows, groups[0].codec, values, stats[:, 0],
-        _importance(choice, problem, groups[0].codec), record,
+        _importance(choice, groups[0].level_costs(choice.tree, problem), groups[0].codec), record,
     )  # fmt: skip
 
 
@@ -189,7 +191,7 @@ def _add_polished(
 
 def _place(options: Options, rows: Rows) -> Path | None:
     """Return where the training of these rows with these options keeps its checkpoints, so that no other resumes it."""
-    asked = (options.max_depth, options.min_samples_leaf, options.metric, options.effort, options.seed)
+    asked = (rows.loss.name, options.max_depth, options.min_samples_leaf, options.metric, options.effort, options.seed)
     name = hashlib.sha256(f"{rows.fingerprint} {asked}".encode()).hexdigest()[:16]
     return options.checkpoint and options.checkpoint / name
 
@@ -203,10 +205,9 @@ def folds_for(rows: Rows) -> tuple[int, int]:
     return folds_that_fit(rows, 5 if rows.n < _LARGE else 3, 1)
 
 
-def _importance(choice: Choice, problem: Any, codec: Any) -> np.ndarray:
+def _importance(choice: Choice, levels: Sequence[np.ndarray], codec: Any) -> np.ndarray:
     """Return how much of the loss that all splits take away falls to each raw column."""
     gain = np.zeros(len(codec.columns))
-    levels = node_costs(choice.tree, problem)
     for level in range(choice.tree.depth):
         first = (1 << level) - 1
         here = choice.tree.feature[first : first + (1 << level)]

@@ -16,7 +16,7 @@ from softwood.trees._base import ClassLearner, TableLearner, class_weighted, out
 from softwood.trees._convert import forest_to_ensemble
 from softwood.trees._forest import BoostSetting
 from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
-from softwood.trees._loss import class_loss, regression_loss, value_rows
+from softwood.trees._loss_names import class_loss, regression_loss, value_rows
 from softwood.trees._rows import Rows
 from softwood.trees._stability import ForestRefit, split_weights
 from softwood.trees._threads import threads

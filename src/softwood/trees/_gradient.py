@@ -16,6 +16,7 @@ from softwood.lifecycle import Annealer, TrainState, train
 from softwood.lifecycle import harden as harden_module
 from softwood.trees._coded_tree import CodedTree, Hardening, leaf_logits, soft_parameters, to_dense
 from softwood.trees._dense_tree import DenseTree
+from softwood.trees._loss_torch import TorchFunction, TorchLoss, batched_losses
 from softwood.trees._restarts import BatchLearner, SoftTreeBatch, row_losses
 from softwood.trees._rows import Group
 
@@ -48,12 +49,14 @@ class Batch:
         target: long ``[n]`` or float32 ``[n, K]``.
         weight: float32 ``[G, n]``, mean 1 over the group's rows, 0 elsewhere.
         outputs: K.
+        losses: as ``row_losses``, of the loss that was asked for.
     """
 
     x: Tensor
     target: Tensor
     weight: Tensor
     outputs: int
+    losses: TorchFunction = row_losses
 
     @property
     def missing(self) -> bool:
@@ -73,8 +76,13 @@ def make_batch(groups: Sequence[Group], seed: np.random.Generator) -> Batch:
         inside = (rows.weight * group.active)[keep]
         weight[index] = inside * len(keep) / max(inside.sum(), 1e-12)
     target = torch.from_numpy(rows.labels[keep]).long() if rows.is_classification else None
-    values = torch.from_numpy(rows.targets[keep]).float()
-    return Batch(torch.from_numpy(x), values if target is None else target, torch.from_numpy(weight), values.shape[1])
+    exact = isinstance(rows.loss, TorchLoss) and target is None  # a loss of the user's gets the values as they came
+    values = torch.from_numpy((rows.given if exact else rows.targets)[keep])
+    wanted = values if exact else values.float()
+    return Batch(
+        torch.from_numpy(x), wanted if target is None else target, torch.from_numpy(weight), rows.targets.shape[1],
+        batched_losses(rows.loss, row_losses),
+    )  # fmt: skip
 
 
 def train_restarts(
@@ -106,7 +114,7 @@ def train_restarts(
     model = SoftTreeBatch(
         len(groups), restarts, batch.x.shape[2], batch.outputs, depth, missing=batch.missing, generator=generator
     )
-    learner = BatchLearner(model, batch.x, batch.target, batch.weight, steps, BATCH, rate=1.0)
+    learner = BatchLearner(model, batch.x, batch.target, batch.weight, steps, BATCH, 1.0, batch.losses)
     run_or_interrupt(
         learner, steps=steps, random_state=seed, time_limit=time_limit, checkpoint=checkpoint, progress=progress
     )

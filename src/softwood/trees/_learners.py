@@ -12,11 +12,11 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
-from softwood.core import InputError, capability, check_choice, check_number
+from softwood.core import capability, check_choice, check_number
 from softwood.trees._base import ClassLearner, TableLearner, class_weighted, output_names, silent
 from softwood.trees._convert import to_ensemble
 from softwood.trees._engine import Found, Options, search
-from softwood.trees._loss import class_loss, regression_loss, value_rows
+from softwood.trees._loss_names import class_loss, regression_loss, value_rows
 from softwood.trees._rows import Rows
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._soft_tree import MAX_DEPTH
@@ -70,13 +70,6 @@ class TreeLearner(TableLearner):
 
     def _search(self, rows: Rows, options: Options) -> tuple[Found, np.ndarray]:
         """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
-        if rows.loss.name not in ("log_loss", "squared"):
-            raise InputError(
-                "one tree does not take this loss yet",
-                got=rows.loss.name,
-                allowed="log_loss, squared",
-                fix="fit a forest",
-            )
         aside = self._aside(rows, options.seed)
         found = search(self._learned(rows, aside), options, self.progress or silent)
         shipped = found.choice.candidate.setting

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy.special import xlogy
 
-from softwood.core import InputError, check_choice, check_number
+from softwood.core import InputError
 from softwood.kernels import group_quantiles
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 _WIDTH = 0.05  # of the parabola that rounds the kink of the pinball loss, in deviations of the target
 _PSEUDO = 1.0  # weight of a row at the mean, added to each leaf of a Poisson booster
 _LEAST_SHARE = 1e-15
+_NEWTON_STEPS, _HALVINGS = 12, 8
 _LARGEST_LOG = 60.0
 
 
@@ -31,6 +32,7 @@ class Loss(ABC):
     """
 
     link: ClassVar[str] = "identity"
+    criteria: ClassVar[tuple[str, ...]] = ("squared", "model")  # of one tree's tests; "model" is of ``LossFit``
 
     @property
     @abstractmethod
@@ -50,6 +52,58 @@ class Loss(ABC):
             weight: ``[n]``, 0 for rows that do not count.
             prior: their mean target ``[K]``, or smoothed shares of the classes.
         """
+
+    @property
+    def in_kernels(self) -> bool:
+        """Do the kernels know it? Else one tree is fitted by ``LossFit``."""
+        return "model" not in self.criteria
+
+    def by_row(self, raw: np.ndarray, rows: Rows) -> np.ndarray:
+        """Return the loss of each row ``[n]``, summed over outputs."""
+        return self.parts(raw, rows)[0]
+
+    def quadratic(self, raw: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return gradient and curvature ``[n, K]`` of a parabola that is near the loss around ``raw``."""
+        return self.parts(raw, rows)[1:]
+
+    def leaf_scores(
+        self, rows: Rows, weight: np.ndarray, leaf: np.ndarray, count: int, start: np.ndarray, strength: float
+    ) -> np.ndarray:
+        """Return the best raw score of each leaf ``[count, K]``, by Newton steps that never raise the loss.
+
+        Args:
+            rows: n rows.
+            weight: ``[n]``.
+            leaf: ``[n]`` in 0 .. count - 1.
+            count: leaves.
+            start: score of an empty leaf ``[K]``.
+            strength: pseudo-rows at the start, each with the curvature 1.
+        """
+        scores = np.tile(start, (count, 1))
+
+        def by_leaf(amounts: np.ndarray) -> np.ndarray:
+            return np.column_stack([np.bincount(leaf, weight * a, count) for a in amounts.T])
+
+        def costs(at: np.ndarray) -> np.ndarray:
+            return by_leaf(self.by_row(at[leaf], rows)[:, None])[:, 0] + strength / 2 * ((at - start) ** 2).sum(1)
+
+        before = costs(scores)
+        for _ in range(_NEWTON_STEPS):
+            _, slope, bend = self.parts(scores[leaf], rows)
+            bends = by_leaf(bend) + strength
+            step = -(by_leaf(slope) + strength * (scores - start)) / np.where(bends > 0, bends, 1.0)
+            for _ in range(_HALVINGS):
+                after = costs(scores + step)
+                worse = after > before
+                if not worse.any():
+                    break
+                step[worse] /= 2
+            step[after > before] = 0.0
+            scores += step
+            fallen, before = before - np.minimum(after, before), np.minimum(after, before)
+            if fallen.sum() <= 1e-7 * np.abs(before).sum():
+                break
+        return scores
 
     def smooth_parts(self, raw: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Return loss and gradient without kinks, for optimisers that want none."""
@@ -99,6 +153,8 @@ class Loss(ABC):
 class LogLoss(Loss):
     """Log-loss of the sigmoid (K = 1) or the softmax of logits."""
 
+    criteria = ("gini", "entropy")
+
     @property
     def name(self) -> str:
         return "log_loss"
@@ -137,6 +193,8 @@ class LogLoss(Loss):
 
 class Squared(Loss):
     """Half the squared error, summed over outputs."""
+
+    criteria = ("squared",)
 
     @property
     def name(self) -> str:
@@ -185,6 +243,18 @@ class Quantile(Loss):
         slope = 0.5 - self.level - np.clip(residual / _WIDTH, -1, 1) / 2
         return self.factor * loss, self.factor * slope
 
+    def quadratic(self, raw: np.ndarray, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return the parabola that touches the loss at the residual and lies above it (Hunter and Lange, 2000)."""
+        size = np.abs(rows.targets - raw) + _WIDTH
+        return self.parts(raw, rows)[1], self.factor / (2 * size)
+
+    def leaf_scores(
+        self, rows: Rows, weight: np.ndarray, leaf: np.ndarray, count: int, start: np.ndarray, strength: float
+    ) -> np.ndarray:
+        values = np.concatenate([rows.targets, np.tile(start, (count, 1))])  # one pseudo-row a leaf, at the start
+        heavy = np.concatenate([weight, np.full(count, max(strength, 1e-12))])
+        return self._quantiles(values, heavy, np.concatenate([leaf, np.arange(count)]).astype(np.int32), count)
+
     def start(self, rows: Rows, weight: np.ndarray, prior: np.ndarray) -> np.ndarray:
         return self._quantiles(rows.targets, weight, np.zeros(rows.n, np.int32), 1)[0]
 
@@ -210,6 +280,7 @@ class Poisson(Loss):
     r"""Half the Poisson deviance of :math:`\mu = e^{F}`, summed over outputs: :math:`\mu - y F` and a constant."""
 
     link = "exp"
+    criteria = ("squared", "poisson")
 
     @property
     def name(self) -> str:
@@ -268,19 +339,6 @@ class Poisson(Loss):
         return values / deviation, np.zeros_like(deviation), deviation
 
 
-def value_rows(rows: Rows, loss: Loss, weight: np.ndarray) -> tuple[Rows, np.ndarray, np.ndarray]:
-    """Return the rows of a regression with targets as ``loss`` wants them, and the mean and deviation that undo it.
-
-    Args:
-        rows: with targets as they came.
-        loss: what is minimised.
-        weight: ``[n]``, 0 for rows that have no part in the scale.
-    """
-    targets, mean, deviation = loss.scale(rows.targets, weight)
-    scaled = replace(rows, targets=targets, given=rows.targets)
-    return replace(scaled, asked=loss.prepared(scaled, mean, deviation)), mean, deviation
-
-
 METRICS: dict[str, Callable[[np.ndarray, Rows], np.ndarray]] = {
     "accuracy": lambda answer, rows: (answer.argmax(1) != rows.labels).astype(float),
     "log_loss": lambda answer, rows: -np.log(np.maximum(answer[np.arange(rows.n), rows.labels], 1e-15)),
@@ -300,32 +358,3 @@ def judge(metric: str, answers: np.ndarray, rows: Rows) -> np.ndarray:
     """
     by_row = METRICS.get(metric, rows.loss.of_answers)
     return by_row(answers, rows)
-
-
-def regression_loss(loss: Any, quantile: float) -> Loss:
-    """Return the loss that a regression's ``loss`` and ``quantile`` mean.
-
-    Args:
-        loss: ``"squared"``, ``"absolute"``, ``"quantile"``, ``"poisson"``, or a function of torch tensors.
-        quantile: level of ``"quantile"``.
-
-    Raises:
-        InputError: neither of these.
-    """
-    level = check_number("quantile", quantile, low=1e-6, high=1 - 1e-6)
-    if callable(loss):
-        from softwood.trees._loss_torch import TorchLoss
-
-        return TorchLoss(loss)
-    named = {"squared": Squared(), "absolute": Quantile(0.5, 2.0), "quantile": Quantile(level), "poisson": Poisson()}
-    return named[check_choice("loss", loss, list(named))]
-
-
-def class_loss(loss: Any) -> Loss:
-    """Return the loss that a classifier's ``loss`` means: ``"log_loss"``, or a function of torch tensors."""
-    if callable(loss):
-        from softwood.trees._loss_torch import TorchLoss
-
-        return TorchLoss(loss)
-    check_choice("loss", loss, ["log_loss"])
-    return LogLoss()

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from softwood.core import InputError
-from softwood.trees._loss import LogLoss, Loss, Parts, Squared
+from softwood.trees._loss import LogLoss, Loss, Parts, Poisson, Quantile, Squared
 
 if TYPE_CHECKING:
     from softwood.trees._rows import Rows
@@ -73,6 +73,15 @@ class TorchLoss(Loss):
             )
         return losses
 
+    def batched(self, answer: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each row of many trees, ``[..., K, n]`` -> ``[..., n]``; one call for all of them."""
+        flat = answer.movedim(-2, -1)
+        y = target.expand(flat.shape[:-1] if target.ndim == 1 else flat.shape)
+        prediction = flat.reshape(-1, flat.shape[-1]).double()
+        wanted = y.reshape(-1) if target.ndim == 1 else y.reshape(-1, y.shape[-1]).double()
+        losses = self._call(self._predicted(prediction), wanted) / self.size
+        return losses.reshape(flat.shape[:-1]).to(answer.dtype)
+
     def parts(self, raw: np.ndarray, rows: Rows) -> Parts:
         with torch.enable_grad():
             scores = torch.from_numpy(np.ascontiguousarray(raw)).clone().requires_grad_()
@@ -97,6 +106,10 @@ class TorchLoss(Loss):
         flat = not (np.abs(bend) > 1e-12).any()  # pieces of straight lines: steps along the gradient
         return loss, gradient, np.ones_like(bend) if flat else np.maximum(bend, _LEAST_CURVATURE)
 
+    def by_row(self, raw: np.ndarray, rows: Rows) -> np.ndarray:
+        with torch.no_grad():
+            return self.tensor(torch.from_numpy(np.ascontiguousarray(raw)), rows).numpy()
+
     def start(self, rows: Rows, weight: np.ndarray, prior: np.ndarray) -> np.ndarray:
         first = self._first(rows, prior)
         live = rows.take(weight > 0)
@@ -120,8 +133,7 @@ class TorchLoss(Loss):
         return answers if self.mean is not None else LogLoss().raw_of(answers)
 
     def of_answers(self, answers: np.ndarray, rows: Rows) -> np.ndarray:
-        with torch.no_grad():
-            return self.tensor(torch.from_numpy(self.raw_of(answers)), rows).numpy()
+        return self.by_row(self.raw_of(answers), rows)
 
     def leaf_steps(
         self, raw: np.ndarray, rows: Rows, weight: np.ndarray, leaf: np.ndarray, proposed: np.ndarray
@@ -131,8 +143,7 @@ class TorchLoss(Loss):
         few, scores, place = rows.take(inside), raw[inside], leaf[inside]
 
         def by_leaf(added: np.ndarray) -> np.ndarray:
-            with torch.no_grad():
-                losses = self.tensor(torch.from_numpy(scores + added[place]), few).numpy()
+            losses = self.by_row(scores + added[place], few)
             return np.bincount(place, losses * weight[inside], len(steps))
 
         before = by_leaf(np.zeros_like(steps))
@@ -171,3 +182,25 @@ class TorchLoss(Loss):
 
         by_row.__name__ = self.name
         return by_row
+
+
+def batched_losses(loss: Loss, usual: TorchFunction) -> TorchFunction:
+    """Return the loss of each row of many soft trees at once, ``[..., K, n]`` and a target to ``[..., n]``.
+
+    Args:
+        loss: which.
+        usual: the same of the usual losses.
+    """
+    if isinstance(loss, Quantile):
+        level, factor = loss.level, loss.factor
+
+        def pinball(answer: Tensor, target: Tensor) -> Tensor:
+            residual = target.mT - answer
+            return factor * torch.maximum(level * residual, (level - 1) * residual).sum(-2)
+
+        return pinball
+    if isinstance(loss, Poisson):
+        return lambda answer, target: (answer.exp() - target.mT * answer).sum(-2)
+    if isinstance(loss, TorchLoss):
+        return loss.batched
+    return usual

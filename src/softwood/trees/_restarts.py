@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -119,12 +120,14 @@ class BatchLearner:
         steps: total steps, for the schedule.
         batch_size: rows a step, the same for all groups.
         rate: scales the learning rates .03, .01, .01, .05 of features, thresholds, missing directions, leaves.
+        losses: as ``row_losses``.
     """
 
     def __init__(
-        self, model: SoftTreeBatch, x: Tensor, target: Tensor, weight: Tensor, steps: int, batch_size: int, rate: float
-    ) -> None:
-        self.model, self.x, self.target, self.weight = model, x, target, weight
+        self, model: SoftTreeBatch, x: Tensor, target: Tensor, weight: Tensor, steps: int, batch_size: int, rate: float,
+        losses: Callable[[Tensor, Tensor], Tensor] = row_losses,
+    ) -> None:  # fmt: skip
+        self.model, self.x, self.target, self.weight, self.losses = model, x, target, weight, losses
         self.batch_size = min(batch_size, x.shape[1])
         parts = ((model.feature_logits, 0.03), (model.threshold, 0.01), (model.missing_logit, 0.01), (model.leaf, 0.05))
         groups = [{"params": [parameter], "lr": rate * each} for parameter, each in parts]
@@ -139,7 +142,7 @@ class BatchLearner:
         rows = torch.randint(self.x.shape[1], (self.batch_size,), generator=state.generator)
         if self.batch_size == self.x.shape[1]:
             rows = torch.arange(self.batch_size)
-        losses = row_losses(self.model(self.x[:, rows]), self.target[rows])
+        losses = self.losses(self.model(self.x[:, rows]), self.target[rows])
         per_tree = (losses * self.weight[:, None, rows]).mean(-1)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(per_tree.sum())

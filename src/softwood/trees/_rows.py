@@ -12,10 +12,14 @@ from softwood.artifacts import Column
 from softwood.core import InputError
 from softwood.data import QuantileCodec
 from softwood.kernels import ENTROPY, ERROR, SQUARED, Problem
+from softwood.trees._dense_tree import DenseTree, node_costs
 from softwood.trees._loss import LogLoss, Loss, Squared
+from softwood.trees._loss_tree import LossFit
 
 _LARGEST_TARGET = 1e150  # sums of squares of larger ones overflow
-CRITERIA = {"entropy": ENTROPY, "error": ERROR, "gini": SQUARED, "squared": SQUARED}
+CRITERIA = {
+    "entropy": ENTROPY, "error": ERROR, "gini": SQUARED, "model": SQUARED, "poisson": ENTROPY, "squared": SQUARED,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,11 @@ class Rows:
     def loss(self) -> Loss:
         """What is minimised."""
         return self.asked or (LogLoss() if self.is_classification else Squared())
+
+    @property
+    def asked_other(self) -> bool:
+        """Is the loss neither the log-loss nor the squared error?"""
+        return not isinstance(self.loss, LogLoss | Squared)
 
     @property
     def fingerprint(self) -> str:
@@ -121,19 +130,45 @@ class Group:
         prior: np.ndarray = total / (weight.sum() + added * len(total))
         return prior
 
+    @property
+    def allowed(self) -> np.ndarray:
+        """Which of the codec's features may be tested, bool ``[F]``."""
+        return np.ones(self.codec.n_features, bool)
+
+    @cached_property
+    def fit(self) -> LossFit:
+        """The active rows under a loss that the kernels do not know."""
+        return LossFit(self)
+
+    def values(self, tree: DenseTree, criterion: str, strength: float) -> np.ndarray:
+        """Return what each leaf of a tree answers, ``[2^D, K]``, fitted on the active rows.
+
+        Args:
+            tree: the tests.
+            criterion: as in ``problem``.
+            strength: pseudo-rows at the prior in each leaf.
+        """
+        if not self.rows.loss.in_kernels:
+            return self.fit.values(tree, strength)
+        return tree.values(self.problem(criterion, 0.0, strength), strength)
+
+    def level_costs(self, tree: DenseTree, data: Problem) -> list[np.ndarray]:
+        """Return for each level of a tree, root first, what each node would cost as a leaf."""
+        return node_costs(tree, data) if self.rows.loss.in_kernels else self.fit.level_costs(tree)
+
     def problem(self, criterion: str, min_leaf: float, smoothing: float) -> Problem:
         """Return what the kernels fit trees to.
 
         Args:
-            criterion: ``"entropy"``, ``"error"``, ``"gini"`` or ``"squared"``.
+            criterion: ``"entropy"``, ``"error"``, ``"gini"``, ``"poisson"`` or ``"squared"``; ``"model"``, which only
+                weighs sides and leaves: see ``LossFit``.
             min_leaf: least weight on each side of a split.
             smoothing: pseudo-rows at the prior in each leaf.
         """
         rows, codec = self.rows, self.codec
         moments = np.zeros((0, len(self.prior))) if rows.is_classification else rows.targets * rows.weight[:, None]
-        allowed = np.ones(codec.n_features, bool)
         return Problem(
-            self.codes, codec.n_bins, rows.labels, moments, rows.weight, self.active & (rows.weight > 0), allowed,
+            self.codes, codec.n_bins, rows.labels, moments, rows.weight, self.active & (rows.weight > 0), self.allowed,
             self.prior, float(smoothing), float(min_leaf), CRITERIA[criterion],
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import xlogy
 
 from softwood.kernels import SQUARED, Problem, leaf_cost
 from softwood.trees._candidates import Candidate, Setting
@@ -200,19 +201,31 @@ def paired_difference(
 def _shape(tree: DenseTree, group: Group, trial: Trial, limits: Limits) -> DenseTree:
     """Prune a group's tree at the trial's price, which is a share of that group's own impurity, and to the limits."""
     data = group.problem(trial.setting.criterion, trial.setting.min_leaf, 0.0)
+    levels = group.level_costs(tree, data)
+    tree = pruned(tree, levels, trial.price * max(_impurity(group, data, levels), 0.0))
+    if limits.least > 1:
+        tree = with_heavy_leaves(tree, data, limits.least)
+    if limits.most_leaves is None or tree.n_leaves <= limits.most_leaves:
+        return tree
+    return pruned_to(tree, group.level_costs(tree, data), limits.most_leaves)
+
+
+def _impurity(group: Group, data: Problem, levels: Sequence[np.ndarray]) -> float:
+    """Return the loss of the best constant."""
+    if not group.rows.loss.in_kernels:
+        return float(levels[0][0])
     weight, targets = data.weight[data.active], group.rows.targets[data.active]
     impurity = leaf_cost(np.concatenate([[weight.sum()], weight @ targets]), data.prior, 0.0, data.kind)
     if data.kind == SQUARED:  # leaf_cost leaves out the sum of squares
-        impurity += float(weight @ (targets**2).sum(1))
-    tree = pruned(tree, data, trial.price * max(impurity, 0.0))
-    if limits.least > 1:
-        tree = with_heavy_leaves(tree, data, limits.least)
-    return tree if limits.most_leaves is None else pruned_to(tree, data, limits.most_leaves)
+        return float(impurity + weight @ (targets**2).sum(1))
+    if not group.rows.is_classification:  # and of the Poisson deviance what does not depend on the leaf
+        return float(impurity + weight @ xlogy(targets, targets).sum(1))
+    return float(impurity)
 
 
 def _answers(group: Group, tree: DenseTree, criterion: str, strength: float) -> np.ndarray:
     """Return what a tree answers to all rows, ``[n, K]``, with leaves fitted on the group's."""
-    values = tree.values(group.problem(criterion, 0.0, strength), strength)
+    values = group.values(tree, criterion, strength)
     answers: np.ndarray = values[tree.leaf_of(group.codes)]
     return answers
 
@@ -245,7 +258,7 @@ def _strength(groups: Sequence[Group], winner: _Scored, limits: Limits) -> float
     """Return the smoothing of the leaves with the least out-of-fold log-loss or squared error."""
     rows = groups[0].rows
     if len(groups) == 1:
-        return 1.0 if rows.is_classification else 0.0
+        return 0.0 if rows.loss.criteria == ("squared",) else 1.0
     shaped = [
         (group, _shape(tree, group, winner.trial, limits), judged)
         for group, tree, judged in _folds(groups, winner.candidate.trees)
