@@ -250,3 +250,22 @@ def test_any_batch_shape_and_the_fast_path_without_missing_values():
 def test_sizes_are_checked(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
         SoftTree(**{"in_features": 2, "out_features": 1, **bad})
+
+
+def test_infinite_input_counts_as_the_largest_number():
+    tree = SoftTree(3, 2, depth=2, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(20, 3)
+    x[::2, 0], x[1::3, 1] = math.inf, -math.inf
+    largest = torch.finfo(x.dtype).max
+    answers = tree(x)
+    torch.testing.assert_close(answers, tree(x.clamp(-largest, largest)))
+    assert torch.isfinite(answers).all()
+    tree.temperature.fill_(1e-6)
+    torch.testing.assert_close(tree(x), tree.harden()(x))
+
+
+def test_a_hard_tree_refuses_rows_of_another_width():
+    hard = SoftTree(3, 2, depth=2, generator=torch.Generator().manual_seed(0)).harden()
+    for width in (2, 4):
+        with pytest.raises(InputError, match="another width than the tree: got"):
+            hard(torch.rand(5, width))

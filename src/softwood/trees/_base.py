@@ -19,6 +19,7 @@ from softwood.data import describe, read_table, row_groups, row_times
 from softwood.lifecycle import Certificate, certify
 from softwood.trees._explained import Explained, training_facts
 from softwood.trees._folds import held_out
+from softwood.trees._labels import plain_labels
 from softwood.trees._loss import Loss
 from softwood.trees._rows import Rows
 from softwood.trees._soft_model import SoftModel
@@ -247,12 +248,16 @@ class ClassLearner(TableLearner):
 
     classes_: np.ndarray
 
+    def _table(self, x: Any, y: Any, **checks: Any) -> Training:
+        """Check table and labels; see ``TableLearner``."""
+        return super()._table(x, plain_labels(y), **checks)
+
     def _class_rows(self, data: Training) -> Rows:
         """Set ``classes_`` and return the rows with the number and the indicators of each one's class."""
         self.classes_, labels = np.unique(data.y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(
-                "there is only one class", got=f"{len(labels)} rows of {self.classes_[0]!r}",
+                "there is only one class", got=f"{len(labels)} rows of {self.classes_.tolist()[0]!r}",
                 allowed="two classes or more", fix="choose another target, or add rows of another class",
             )  # fmt: skip
         indicators = np.eye(len(self.classes_))[labels]

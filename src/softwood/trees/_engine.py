@@ -121,7 +121,8 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
             "leaves": "re-fitted" if choice.leaf is None else "of the soft parent",
         },
         "trials": [
-            {**vars(t.setting), "price": t.price, "loss": t.loss, "smooth_loss": t.smooth} for t in choice.trials
+            {**vars(t.setting), "price": t.price, "loss": t.loss, "smooth_loss": t.smooth, "leaf_values": t.leaf_values}
+            for t in choice.trials
         ],
         "difference": choice.difference,
         "standard_error": choice.error,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,14 @@ class Trial:
         price: of a leaf in pruning, as a share of the root's impurity.
         loss: mean out-of-fold loss by the metric.
         smooth: mean out-of-fold log-loss or squared error.
+        leaf_values: of its tree on all rows, pruned at the price; 0 where it was not counted.
     """
 
     setting: Setting
     price: float
     loss: float
     smooth: float
+    leaf_values: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +137,7 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
         parent.leaf_answers() if parent else None,
         winner.trial.price,
         _strength(groups, winner, limits),
-        tuple(scored.trial for scored in best.values()),
+        tuple(_counted(groups[0], scored, limits) for scored in best.values()),
         difference,
         error,
         reason,
@@ -171,6 +173,14 @@ def judged_weight(groups: Sequence[Group]) -> np.ndarray:
         return weight
     judged: np.ndarray = weight * np.logical_or.reduce([group.judged for group in groups[1:]])
     return judged
+
+
+def _counted(group: Group, scored: _Scored, limits: Limits) -> Trial:
+    """Return a trial with the size of its tree on all rows."""
+    outputs = 1 if group.rows.is_classification and len(group.prior) == 2 else len(group.prior)
+    tree = scored.candidate.soft[0].dense() if scored.plain else None
+    tree = tree or _shape(scored.candidate.trees[0], group, scored.trial, limits)
+    return replace(scored.trial, leaf_values=tree.n_leaves * outputs)
 
 
 def paired_difference(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softwood.artifacts import Column, HardEnsemble
-from softwood.core import Budget, capability, check_choice, check_number
+from softwood.core import Budget, InputError, capability, check_choice, check_number
 from softwood.layers import SoftModule
 
 MAX_DEPTH = 10  # a complete tree has 2^D leaves
@@ -84,6 +84,8 @@ def node_margins(x: Tensor, feature_logits: Tensor, threshold: Tensor, missing: 
     Returns:
         ``[..., n, I]`` twice; None instead of the second unless ``missing``.
     """
+    largest = torch.finfo(x.dtype).max
+    x = x.clamp(-largest, largest)  # infinity times a weight of 0 would be NaN
     weight = torch.softmax(feature_logits, dim=-1)
     chosen = torch.zeros_like(weight).scatter_(-1, weight.argmax(-1, keepdim=True), 1.0)
     weight = straight_through(chosen, weight)
@@ -111,7 +113,8 @@ class SoftTree(SoftModule):
     Node i tests the feature with the largest logit (straight-through: the gradient is that of the softmax) and
     goes right with probability :math:`g((x_f - t_{if}) / \tau)`; the answer is the mean of the leaves under the
     path probabilities. As :math:`\tau \to 0` it is a decision tree. A missing value (NaN) takes the node's learned
-    direction, straight-through too.
+    direction, straight-through too. Infinity counts as the largest number of its type;
+    train on finite rows, for the gradient of the choice of a feature grows with its value.
 
     Args:
         in_features: F.
@@ -262,6 +265,7 @@ class HardTree(nn.Module):
         self, feature: Tensor, threshold: Tensor, missing_left: Tensor, leaf: Tensor, in_features: int | None = None
     ) -> None:
         super().__init__()
+        self.is_exact = in_features is not None
         self.in_features = int(feature.max()) + 1 if in_features is None else in_features
         self.register_buffer("feature", feature.detach().clone())
         self.register_buffer("threshold", threshold.detach().clone())
@@ -274,7 +278,17 @@ class HardTree(nn.Module):
         return int(len(self.feature) + 1).bit_length() - 1
 
     def leaf_of(self, x: Tensor) -> Tensor:
-        """Return the leaf that each row reaches, ``[..., F] -> [...]``. Cost: O(n D)."""
+        """Return the leaf that each row reaches, ``[..., F] -> [...]``. Cost: O(n D).
+
+        Raises:
+            InputError: x is narrower than F, or, where ``in_features`` was given, wider.
+        """
+        narrow = x.shape[-1] < self.in_features
+        if narrow or (self.is_exact and x.shape[-1] != self.in_features):
+            raise InputError(
+                "the rows have another width than the tree", got=f"{x.shape[-1]} features",
+                allowed=f"{self.in_features}", fix="pass the features that the tree was made for, or in_features=",
+            )  # fmt: skip
         node = torch.zeros(x.shape[:-1], dtype=torch.long, device=x.device)
         for _ in range(self.depth):
             value = x.gather(-1, self.feature[node].unsqueeze(-1)).squeeze(-1)
