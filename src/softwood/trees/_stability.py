@@ -11,7 +11,7 @@ import numpy as np
 from softwood.artifacts import HardEnsemble
 from softwood.lifecycle import Estimate
 from softwood.trees._convert import forest_to_ensemble
-from softwood.trees._dense_tree import DenseTree, grown, polished, pruned_to
+from softwood.trees._dense_tree import DenseTree, grown, node_costs, polished, pruned_to
 from softwood.trees._forest import BoostSetting, boost, n_outputs
 from softwood.trees._rows import Group, Rows
 from softwood.trees._threads import each
@@ -143,7 +143,8 @@ class TreeRefit:
             moments = whole.moments * counts[:, None] if len(whole.moments) else whole.moments
             data = whole._replace(weight=weight, moments=moments, active=weight > 0)
             tree = grown(data, self.depth)
-            tree = pruned_to(polished(tree, data) if self.polish else tree, data, max(model.n_leaves, 1))
+            tree = polished(tree, data) if self.polish else tree
+            tree = pruned_to(tree, node_costs(tree, data), max(model.n_leaves, 1))
             passed = tree.statistics(data)[:, 0]
             return tree, passed
 
