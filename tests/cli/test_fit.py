@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -324,3 +325,36 @@ def test_stability_is_recorded_and_stands_in_the_report(softwood, shop_csv, tmp_
     page = (tmp_path / "r.html").read_text()
     assert "on bootstrap samples: same place" in page
     assert "among the ten strongest in" in page
+
+
+@pytest.mark.parametrize("untuned", [True, False])
+def test_fit_starts_from_a_model_that_is_brought(untuned, softwood, shop_csv, tmp_path):
+    shop = pd.read_csv(shop_csv).dropna(subset="returned")
+    teacher = lightgbm.LGBMClassifier(n_estimators=9, num_leaves=5, verbose=-1, n_jobs=1)
+    teacher.fit(shop[["price", "order_id"]], (shop["returned"] == "kept").astype(int))
+    teacher.booster_.save_model(tmp_path / "model.txt")
+    words = ("--from", tmp_path / "model.txt", *(["--untuned"] if untuned else []))
+    done = softwood("fit", shop_csv, "--target", "returned", "--shape", "forest", "--size", "20", "--out",
+                    tmp_path / "m", *words, *QUICK)  # fmt: skip
+    assert done.code in (0, 1)
+    record = json.loads((tmp_path / "m" / "record.json").read_text())["search"]
+    model = HardEnsemble.load(tmp_path / "m")
+    assert record["brought"]["source"] == "model.txt"
+    if untuned:
+        assert [column.name for column in model.columns] == ["price", "order_id"]
+        theirs = teacher.predict_proba(shop[["price", "order_id"]])
+        np.testing.assert_allclose(model.predict_proba(shop), theirs, atol=1e-9)
+        assert "has seen these rows" in done.out
+        again = softwood("export", tmp_path / "m", "--to", "lightgbm", "--out", tmp_path / "again.txt", "--check",
+                         shop_csv)  # fmt: skip
+        assert again.code == 0
+        assert lightgbm.Booster(model_file=tmp_path / "again.txt").num_trees() >= 9
+    else:
+        assert model.n_leaf_values <= 20
+        assert "the model that was brought is" in done.out
+
+
+def test_untuned_needs_a_model(softwood, shop_csv):
+    done = softwood("fit", shop_csv, "--target", "returned", "--untuned")
+    assert done.code == 2
+    assert "--from MODEL --untuned" in done.err

@@ -60,6 +60,8 @@ class FitOptions:
         seed: of everything random.
         stability: fit again to bootstrap samples, and record how much of the model comes back.
         out: directory of the model.
+        init: path of a model to start from, or None.
+        tune: fine-tune what leads; None: only a model that was brought; False: leave that untouched.
     """
 
     table: str
@@ -85,6 +87,8 @@ class FitOptions:
     seed: int = 0
     stability: bool = False
     out: Path = Path("model")
+    init: str | None = None
+    tune: bool | None = None
 
 
 def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
@@ -111,7 +115,8 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
     # what is left out may hold lists, which have no hash
     beside = pd.DataFrame({f" {name}": part for name, part in data.roles.items()}, index=data.y.index)
     used = pd.concat([data.frame, data.y, beside], axis=1)
-    settings = settings_of(used, {**asdict(options), "out": None})
+    brought = None if data.brought is None else data.brought.fingerprint
+    settings = settings_of(used, {**asdict(options), "out": None, "init": brought})
     place = options.out.with_name(f"{options.out.resolve().name}.checkpoint")
     with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out) as pressed, out.stages() as report:
         learner.set_params(progress=report, **({"checkpoint": folder} if options.shape == "tree" else {}))
@@ -157,6 +162,8 @@ def _learner(options: FitOptions, data: Prepared) -> Any:
         "time_limit": options.time_limit,
         "holdout": 0.0 if options.test is not None else options.holdout,
         "random_state": check_number("--seed", options.seed, low=0, high=2**32 - 1, integer=True),
+        "init": options.init,
+        "tune": options.tune,
     }
     if not is_classes:
         common["quantile"] = options.quantile
@@ -177,7 +184,7 @@ def _most_leaves(size: int | None, classes: int) -> int | None:
 
 def _on_test(options: FitOptions, test: Scored, learner: Any) -> Certificate:
     """Certify on the rows of the test table."""
-    limits = list(test.limits)
+    limits = [*test.limits, *learner.record_.get("not_covered", ())]
     if options.test not in (None, "-") and file_digest(str(options.test)) == file_digest(options.table):
         limits.append("rows that training has not seen: the test file is the training table")
     return certificate_on(
@@ -311,6 +318,14 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--stability", help="Fit again to 50 bootstrap samples: how firm is each split?")
         ] = False,
         out: Annotated[Path, typer.Option(help="Directory to write; a model there is replaced.")] = Path("model"),
+        init: Annotated[
+            str | None,
+            typer.Option("--from", metavar="MODEL", help="Model to start from, of any library that we read."),
+        ] = None,
+        tune: Annotated[
+            bool | None,
+            typer.Option("--tune/--untuned", help="Fine-tune the best; or ship MODEL as it is.  [default: tune MODEL]"),
+        ] = None,
         progress: Progress = None,
         as_json: Json = False,
     ) -> int:
@@ -319,6 +334,7 @@ def register(app: typer.Typer) -> None:
             table, tuple(target), task, shape, max_depth, size, min_samples_leaf, metric, loss, quantile, test,
             tuple(drop or ()), tuple(ordered or ()), weight, group, time, tuple(keep or ()),
             None if time_limit is None else read_duration(time_limit), effort, holdout, seed, stability, out,
+            init, tune,
         )  # fmt: skip
         console = Output(as_json, progress)
         found = fit_model(options, console)

@@ -14,7 +14,7 @@ from softwood.core import DamagedFileError, InputError
 if TYPE_CHECKING:
     from softwood.artifacts import Column, HardEnsemble
     from softwood.data import Table
-    from softwood.trees import SoftModel
+    from softwood.trees import SoftForestModel, SoftModel
 
 RECORD, CERTIFICATE, SOFT = "record.json", "certificate.json", "soft.json"
 
@@ -43,15 +43,15 @@ class Model:
         """Name of the loss that was trained, or None where the record does not say."""
         return self.record.get("search", {}).get("loss")
 
-    def soft(self) -> SoftModel | None:
+    def soft(self) -> SoftModel | SoftForestModel | None:
         """Return the model before hardening, or None where what ships has none."""
         content = read_json(self.path / SOFT)
         if not content:
             return None
-        from softwood.trees import SoftModel
+        from softwood.trees import read_soft
 
         try:
-            return SoftModel.from_dict(content)
+            return read_soft(content)
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedFileError(self.path / SOFT, f"it is no soft model ({error})", "fit again") from error
 

@@ -16,6 +16,7 @@ from softwood.core import InputError, check_choice
 if TYPE_CHECKING:
     import pandas as pd
 
+    from softwood.artifacts import HardEnsemble
     from softwood.cli._fit import FitOptions
     from softwood.data import Description, Table, Target
 
@@ -50,6 +51,7 @@ class Prepared:
         roles: ``sample_weight``, ``groups`` and ``time`` ``[m]`` of ``fit``, those that there are.
         notes: short sentences on them.
         test: the test table's rows, or None.
+        brought: the model to start from, or None.
     """
 
     table: Table
@@ -60,6 +62,7 @@ class Prepared:
     roles: dict[str, np.ndarray]
     notes: tuple[str, ...]
     test: Scored | None
+    brought: HardEnsemble | None = None
 
     @property
     def target(self) -> Target:
@@ -80,6 +83,11 @@ def check_options(options: FitOptions) -> None:
         check_choice("--task", options.task, ["classification", "regression"])
     if options.test == "-" == options.table:
         raise InputError("two tables on standard input", got="TABLE - and --test -", allowed="one -", fix="name a file")
+    if options.tune is False and options.init is None:
+        raise InputError(
+            "there is nothing to leave untuned", got="--untuned alone", allowed="--from MODEL --untuned",
+            fix="name a model, or leave --untuned out: our own are tuned only with --tune",
+        )  # fmt: skip
     if options.group is not None and options.time is not None:
         raise InputError(
             "rows are divided by groups or by time", got="--group and --time", allowed="one of them",
@@ -145,9 +153,17 @@ def prepare(options: FitOptions) -> Prepared:
     raw = [name if name in known else name.rpartition(".")[0] for name in (column.name for column in found.columns)]
     answers = [np.asarray(target.classes)[target.values] if target.classes else target.values for target in targets]
     y = pd.DataFrame(dict(zip(options.target, answers, strict=True)))
+    brought = None
+    if options.init is not None:
+        from softwood.trees import read_init
+
+        brought = read_init(options.init)[0]
+        # a column that we would leave out may be one that the model needs
+        raw += [column.name for column in brought.columns if column.name in known.columns]
+        raw = [name for name in raw if name not in _left_out(options)]
     roles, notes = _roles(options, known)
     test = None if options.test is None else _read_test(options, options.test, table, targets, found, known)
-    return Prepared(table, targets, found, known[list(dict.fromkeys(raw))], y, roles, notes, test)
+    return Prepared(table, targets, found, known[list(dict.fromkeys(raw))], y, roles, notes, test, brought)
 
 
 def _targets(options: FitOptions, frame: pd.DataFrame) -> tuple[Target, ...]:

@@ -6,7 +6,7 @@ predicted; ``row_weights``, ``row_groups`` and ``row_times`` read the columns th
 first three ends a fit because of a column that it cannot use; all of them name what they did.
 """
 
-from softwood.data._codec import LARGEST, QuantileCodec
+from softwood.data._codec import LARGEST, MAX_BINS, QuantileCodec
 from softwood.data._describe import Description, describe
 from softwood.data._feature import Feature
 from softwood.data._read import Table, read_table
@@ -15,6 +15,7 @@ from softwood.data._target import Target, read_target
 
 __all__ = [
     "LARGEST",
+    "MAX_BINS",
     "Description",
     "Feature",
     "QuantileCodec",

@@ -36,6 +36,31 @@ class Feature:
         """Bins in use."""
         return len(self.ranks)
 
+    @classmethod
+    def measured(
+        cls, column: int, cuts: np.ndarray, level_bin: np.ndarray, values: np.ndarray, weight: np.ndarray
+    ) -> Feature:
+        """Return the feature with given bins, their ranks measured on rows.
+
+        Args:
+            column: index of the raw column.
+            cuts: see the class.
+            level_bin: see the class.
+            values: float64 ``[n]``, the encoded column.
+            weight: float64 ``[n]``, >= 0.
+
+        Example:
+            >>> Feature.measured(0, np.array([1.5]), np.zeros(0, int), np.array([1.0, 1.0, 2.0, 3.0]), np.ones(4)).ranks
+            array([0.25, 0.75], dtype=float32)
+        """
+        present = ~np.isnan(values)
+        if len(level_bin):
+            binned, bins = level_bin[values[present].astype(np.int64)], int(level_bin.max()) + 1
+        else:
+            binned, bins = np.searchsorted(cuts, values[present], side="left"), len(cuts) + 1
+        mass = np.bincount(binned, weights=weight[present], minlength=bins)
+        return cls(column, cuts, level_bin, mid_ranks(mass if mass.sum() > 0 else np.ones(bins)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON content."""
         arrays = {name: getattr(self, name).tolist() for name in ("cuts", "level_bin", "ranks")}

@@ -8,10 +8,12 @@ soft trees are made of.
 """
 
 from softwood.trees import _torch_convert  # registers what sw.soften can soften
+from softwood.trees._brought import read_init
 from softwood.trees._forest_learners import ForestClassifier, ForestRegressor
 from softwood.trees._hard_forest import HardForest
 from softwood.trees._learners import TreeClassifier, TreeRegressor
 from softwood.trees._soft_forest import SoftForest
+from softwood.trees._soft_forest_model import SoftForestModel, read_soft
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._soft_tree import HardTree, SoftTree, gate, path_probabilities
 
@@ -21,12 +23,15 @@ __all__ = [
     "HardForest",
     "HardTree",
     "SoftForest",
+    "SoftForestModel",
     "SoftModel",
     "SoftTree",
     "TreeClassifier",
     "TreeRegressor",
     "gate",
     "path_probabilities",
+    "read_init",
+    "read_soft",
 ]
 
 del _torch_convert

@@ -17,12 +17,15 @@ from softwood.artifacts import Column, HardEnsemble, encode_table
 from softwood.core import InputError, SoftwoodWarning, check_number
 from softwood.data import describe, read_table, row_groups, row_times
 from softwood.lifecycle import Certificate, certify
+from softwood.trees._brought import Brought, bring, untouched
 from softwood.trees._explained import Explained, training_facts
 from softwood.trees._folds import held_out
 from softwood.trees._labels import plain_labels
 from softwood.trees._loss import Loss
 from softwood.trees._rows import Rows
+from softwood.trees._soft_forest_model import SoftForestModel
 from softwood.trees._soft_model import SoftModel
+from softwood.trees._stability import split_weights
 
 _LEAST_TO_HOLD_OUT, _MOST_HELD_OUT = 100, 5_000  # rows
 
@@ -132,7 +135,7 @@ class TableLearner(Explained, BaseEstimator):
 
     artifact_: HardEnsemble
     certificate_: Certificate
-    soft_: SoftModel | None
+    soft_: SoftModel | SoftForestModel | None
     record_: dict[str, Any]
     feature_importances_: np.ndarray
     holdout: float
@@ -169,20 +172,38 @@ class TableLearner(Explained, BaseEstimator):
         kept = rows.take(~aside)
         return replace(kept, weight=kept.weight / kept.weight.mean())
 
+    def _bring(self, init: Any, data: Training, rows: Rows, classes: np.ndarray | None) -> Brought:
+        """Read the model that was brought, and the rows for it; columns that have names are found by them."""
+        return bring(init, self._named(data.table), classes, rows)
+
+    def _named(self, table: Any) -> Any:
+        names = getattr(self, "feature_names_in_", None)
+        return table if names is None or isinstance(table, pd.DataFrame) else pd.DataFrame(table, columns=names)
+
+    def _ship_untouched(self, brought: Brought, data: Training, rows: Rows, aside: np.ndarray) -> None:
+        """Ship a model as it was brought."""
+        self._can_refit(None)
+        self.artifact_, self.soft_ = brought.model, None
+        self._certify(untouched(brought, rows), split_weights(brought.model), data, aside, rows.loss)
+
     def _certify(
         self, record: dict[str, Any], importance: np.ndarray, data: Training, aside: np.ndarray, loss: Loss
     ) -> None:
         """Certify on the rows set aside; where there are none, on the training rows, and say so."""
+        if self.artifact_.columns != data.columns:  # those of a model that was brought
+            table = self._named(data.table)
+            data = replace(data, table=table, columns=self.artifact_.columns, x=self.artifact_.encode(table))
         kept = data.take(~aside)
         facts = training_facts(self.artifact_, kept.x, kept.y, kept.given_weight)
         split, rows, limits = data.describe_split(aside)
         self.record_ = {**record, "held_out_rows": int(aside.sum()), "split": split, **facts}
         self.feature_importances_ = importance
         self.loss_ = loss
+        limits = [*limits, *record.get("not_covered", ())]
         measured = data.take(aside if aside.any() else ~aside)
         if not aside.any():
             rows = f"the {len(measured.y)} training rows"
-            limits = ["rows that training has not seen: too few came, or holdout=0, so every number is optimistic"]
+            limits += ["rows that training has not seen: too few came, or holdout=0, so every number is optimistic"]
         self.certificate_ = self._certificate(measured.table, measured.y, measured.given_weight, rows, limits)
 
     def _certificate(self, table: Any, y: Any, weight: Any, rows: str, limits: list[str]) -> Certificate:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from softwood.lifecycle import TrainProgress
+from softwood.trees._brought import SEEN_BEFORE, Brought
+from softwood.trees._brought_tree import brought_candidates
 from softwood.trees._candidates import (
     Candidate,
     Effort,
@@ -83,19 +85,23 @@ class Found:
     record: dict[str, Any]
 
 
-def search(rows: Rows, options: Options, progress: Progress) -> Found:
+def search(rows: Rows, options: Options, progress: Progress, brought: Brought | None = None) -> Found:
     """Find the tree that ships.
 
     Args:
         rows: what may be learned from and selected on.
         options: what the user asked for.
         progress: is told of every stage.
+        brought: a model of the user's, with these rows as it reads them.
     """
     begun = time.monotonic()
     folds, repeats = folds_for(rows)
     groups = make_groups(rows, folds, repeats, np.random.default_rng(options.seed))
     progress("CART", 0.0)
     candidates = cart_candidates(groups, options.max_depth, options.min_samples_leaf, options.jobs)
+    if brought is not None:
+        wanted = polished_settings("brought tree", rows, options.metric, options.min_samples_leaf)
+        candidates += brought_candidates(brought, groups, wanted, options.max_depth, options.jobs)
     seconds = {"cart": time.monotonic() - begun}
     cut: list[str] = []
     interrupted = False
@@ -131,6 +137,10 @@ def search(rows: Rows, options: Options, progress: Progress) -> Found:
         "interrupted": interrupted,
         "seconds": {**seconds, "all": time.monotonic() - begun},
     }
+    if brought is not None:
+        ships = choice.candidate.setting.search.startswith("brought")
+        record["brought"] = {"source": brought.source, "notes": list(brought.notes), "ships": ships}
+        record["not_covered"] = [SEEN_BEFORE] if ships else []
     progress("selection", 1.0)
     stats = choice.tree.statistics(problem)
     values = choice.leaf

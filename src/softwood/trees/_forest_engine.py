@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from softwood.core import Budget, InputError
+from softwood.trees._brought import SEEN_BEFORE, Brought
 from softwood.trees._engine import Progress, folds_for
 from softwood.trees._folds import make_groups
 from softwood.trees._forest import BoostSetting, Forest, boost, first_trees, n_outputs, refit_leaves
 from softwood.trees._loss import judge as judge_rows
+from softwood.trees._refine import Contender, Judge, against, brought_contender, tuned_contender
 from softwood.trees._rows import Group, Rows
 from softwood.trees._select import judged_weight, paired_difference
 from softwood.trees._threads import each, plain_interrupts
+from softwood.trees._tune import Tuned
 
 REFITS = (3.0, 30.0, 300.0)  # strengths with which re-fitted leaves are held to the booster's
 SPENT = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12)  # shares of the budget that are tried: a small table wants a small forest
@@ -39,6 +42,7 @@ class ForestOptions:
         time_limit: seconds, or None.
         jobs: threads.
         seed: of everything random.
+        tune: try to fine-tune what leads; None: if it is a model that was brought.
     """
 
     budget: Budget
@@ -49,6 +53,7 @@ class ForestOptions:
     time_limit: float | None
     jobs: int
     seed: int
+    tune: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +64,13 @@ class FoundForest:
         forest: fitted on all rows that were given.
         group: those rows, and the codec that the forest's codes mean.
         record: JSON content: what was tried, how it fared, what a limit cut.
+        tuned: the soft forest whose plain rounding ``forest`` is, or None.
     """
 
     forest: Forest
     group: Group
     record: dict[str, Any]
+    tuned: Tuned | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +112,21 @@ def settings_for(rows: Rows, options: ForestOptions) -> list[BoostSetting]:
     return unique[: max(2, round(options.effort * len(unique)))]
 
 
-def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> FoundForest:
+def search_forest(
+    rows: Rows, options: ForestOptions, progress: Progress, brought: Brought | None = None
+) -> FoundForest:
     """Find the forest that ships.
 
     Settings are screened on one fold, the best four are fitted on all folds, each with leaves as the booster left
     them and re-fitted jointly; what ships is the best booster, or the best re-fit if that is better out of fold by
-    more than one standard error of the paired difference. Then it is fitted on all rows.
+    more than one standard error of the paired difference. A model that was brought, and fine-tuning, have to beat
+    what leads by the same rule. Then it is fitted on all rows.
 
     Args:
         rows: what may be learned from and selected on.
         options: what the user asked for.
         progress: is told of every stage.
+        brought: a model of the user's, with these rows as it reads them.
 
     Ctrl-C ends the search; what ships then is the best setting that was screened, or the first.
     """
@@ -129,7 +140,11 @@ def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> Fou
     def in_time(share: float) -> Callable[[], bool]:
         return lambda: time.monotonic() - begun < share * limit
 
+    def judge(forest: Forest, group: Group) -> np.ndarray:
+        return judge_rows(options.metric, group.rows.loss.answers(forest.raw(group.codes)), group.rows)
+
     winner, difference, error, variants = _untried(settings[0]), 0.0, 0.0, []
+    leader, tuned, further = _leader(winner, groups, options), None, {}
     reason, interrupted = "too few rows to compare anything out of fold", False
     try:
         with plain_interrupts():
@@ -143,11 +158,22 @@ def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> Fou
                 cut += ["finalists"] * (len(variants) < len(finalists) * len(_VARIANTS))
                 winner, difference, error = _choose(variants, judged_weight(groups), rows.together)
                 reason = _reason(winner, difference, error, options.metric)
+                leader = _leader(winner, groups, options)
+                if brought is not None:
+                    leader, further["brought"] = _with_brought(leader, brought, options, judge, progress)
+                    reason = further["brought"]["reason"]
+                if options.tune or (options.tune is None and leader.search != "booster"):
+                    left = limit - (time.monotonic() - begun)
+                    tuned, further["tuned"] = tuned_contender(
+                        leader, judge, jobs=options.jobs, seed=options.seed, left=left,
+                        told=lambda at: progress("tuning", at.step / at.total),
+                    )  # fmt: skip
+                    reason = f"{reason}; {further['tuned']['reason']}"
     except KeyboardInterrupt:
         interrupted = True  # the likeliest setting, or the best that was screened, already makes a forest
         reason = "the search was interrupted before anything was compared on all folds"
     progress("final forest", 0.0)
-    forest = _fit(groups[0], winner, options.budget.limit)
+    forest = leader.fit(leader.groups[0]) if tuned is None else tuned.forest
     options.budget.check(forest.size)
     progress("final forest", 1.0)
     record = {
@@ -155,16 +181,46 @@ def search_forest(rows: Rows, options: ForestOptions, progress: Progress) -> Fou
         "loss": rows.loss.name,
         "rows": rows.n,
         "folds": [folds, 1],
-        "shipped": {"search": "booster", **winner.describe(), "loss": None if np.isnan(winner.mean) else winner.mean},
+        "shipped": {
+            "search": f"{leader.search}{'' if tuned is None else ', tuned'}",
+            **leader.about,
+            "loss": None if np.isnan(leader.mean) else leader.mean,
+        },
         "trials": [variant.describe() for variant in variants],
         "difference": difference,
         "standard_error": error,
         "reason": reason,
         "cut_by_time_limit": cut,
         "interrupted": interrupted,
+        **further,
+        **({} if leader.search == "booster" else {"not_covered": [SEEN_BEFORE]}),
         "seconds": {"all": time.monotonic() - begun},
     }
-    return FoundForest(forest, groups[0], record)
+    return FoundForest(forest, leader.groups[0], record, tuned)
+
+
+def _leader(winner: _Variant, groups: Sequence[Group], options: ForestOptions) -> Contender:
+    """Return the booster as a contender."""
+    return Contender(
+        "booster", groups, lambda group: _fit(group, winner, options.budget.limit), winner.losses, winner.describe()
+    )
+
+
+def _with_brought(
+    leader: Contender, brought: Brought, options: ForestOptions, judge: Judge, progress: Progress
+) -> tuple[Contender, dict[str, Any]]:
+    """Compare a brought model with what leads; return the new leader and the record."""
+    rival = brought_contender(
+        brought, leader.groups, options.budget.limit, judge, options.jobs,
+        lambda share: progress("brought model", share),
+    )  # fmt: skip
+    wins, compared = against(rival.losses, leader)
+    reason = (
+        f"the model that was brought {'is' if wins else 'is not'} better than our own by more than one standard error "
+        f"out of fold ({options.metric} loss {compared['difference']:+.4f}, standard error "
+        f"{compared['standard_error']:.4f})"
+    )
+    return (rival if wins else leader), {**rival.about, **compared, "ships": wins, "reason": reason}
 
 
 def _untried(setting: BoostSetting) -> _Variant:

@@ -12,12 +12,21 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import Budget, capability, check_choice, check_number
-from softwood.trees._base import ClassLearner, TableLearner, class_weighted, output_names, silent
+from softwood.trees._base import (
+    ClassLearner,
+    TableLearner,
+    Training,
+    class_weighted,
+    output_names,
+    silent,
+)
+from softwood.trees._brought import Brought
 from softwood.trees._convert import forest_to_ensemble
 from softwood.trees._forest import BoostSetting
 from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
 from softwood.trees._loss_names import class_loss, regression_loss, value_rows
 from softwood.trees._rows import Rows
+from softwood.trees._soft_forest_model import SoftForestModel
 from softwood.trees._stability import ForestRefit, split_weights
 from softwood.trees._threads import threads
 
@@ -37,6 +46,8 @@ class ForestLearner(TableLearner):
         time_limit: float | None = None,
         n_jobs: int | None = -1,
         random_state: Any = 0,
+        init: Any = None,
+        tune: bool | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
         self.budget = budget
@@ -48,6 +59,8 @@ class ForestLearner(TableLearner):
         self.time_limit = time_limit
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.init = init
+        self.tune = tune
         self.progress = progress
 
     def _options(self, metrics: tuple[str, ...], usual: str) -> ForestOptions:
@@ -60,19 +73,54 @@ class ForestLearner(TableLearner):
             time_limit=None if self.time_limit is None else check_number("time_limit", self.time_limit, low=0.1),
             jobs=threads(self.n_jobs),
             seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
+            tune=self.tune,
         )
 
-    def _search(self, rows: Rows, options: ForestOptions) -> tuple[FoundForest, np.ndarray]:
-        """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
+    def _found(
+        self, data: Training, rows: Rows, options: ForestOptions, classes: np.ndarray | None
+    ) -> tuple[FoundForest | Brought, np.ndarray]:
+        """Set certificate rows aside and search on the others, or take a brought model as it is; return what was
+        found and the rows set aside.
+        """
         aside = self._aside(rows, options.seed)
-        found = search_forest(self._learned(rows, aside), options, self.progress or silent)
+        brought = None if self.init is None else self._bring(self.init, data, rows, classes)
+        if brought is not None and self.tune is False:
+            return brought, aside
+        brought = brought and brought.take(~aside)
+        found = search_forest(self._learned(rows, aside), options, self.progress or silent, brought)
         shipped = {field.name: found.record["shipped"].get(field.name) for field in fields(BoostSetting)}
-        rows, limit = found.group.rows, options.budget.limit
-        boosted = None not in shipped.values()
+        limit, boosted = options.budget.limit, None not in shipped.values()
         self._can_refit(
-            ForestRefit(rows, BoostSetting(**shipped), limit, options.seed, options.jobs) if boosted else None
+            ForestRefit(found.group.rows, BoostSetting(**shipped), limit, options.seed, options.jobs)
+            if boosted
+            else None
         )
         return found, aside
+
+    def _ship(
+        self, found: FoundForest | Brought, data: Training, rows: Rows, aside: np.ndarray, **answers: Any
+    ) -> None:
+        """Set ``artifact_`` and ``soft_``, and certify.
+
+        Args:
+            found: what ships; a forest with leaves in the units of the answer.
+            data: all rows.
+            rows: all rows, with the loss.
+            aside: which of them were set aside.
+            answers: of ``forest_to_ensemble``.
+        """
+        self.soft_ = None
+        if isinstance(found, Brought):
+            self._ship_untouched(found, data, rows, aside)
+            return
+        self.artifact_ = forest_to_ensemble(found.forest, found.group, **answers)
+        if found.tuned is not None:
+            feature = np.concatenate([tree.feature for tree in found.forest.trees])
+            threshold = np.concatenate(found.tuned.threshold)
+            self.soft_ = SoftForestModel.of(
+                self.artifact_, found.group.codec, feature, threshold, found.tuned.temperature
+            )
+        self._certify(found.record, split_weights(self.artifact_), data, aside, rows.loss)
 
 
 @capability(
@@ -103,12 +151,16 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         time_limit: seconds; leaves out settings, and ``record_`` says so.
         n_jobs: threads; -1 for all cores.
         random_state: seed.
+        init: a model to start from: a ``HardEnsemble``, or what ``artifacts.import_model`` takes. Its tests are a
+            candidate beside our own, cut to the budget, with leaves fitted again on each fold.
+        tune: fine-tune by gradient what leads, and ship it if it is better out of fold; None: only a model that was
+            brought; False: ship a model that was brought untouched, whatever its size.
         progress: called with the stage's name and its share done.
 
     Attributes:
         artifact_: the ``HardEnsemble`` that ships.
         certificate_: its ``Certificate``.
-        soft_: None: a booster has no soft parent.
+        soft_: the forest before hardening, where a tuned one ships; else None, since a booster has no soft parent.
         loss_: what was minimised.
         record_: JSON content: what was tried, out-of-fold losses, why this one ships, seconds.
         classes_: labels.
@@ -144,11 +196,14 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         time_limit: float | None = None,
         n_jobs: int | None = -1,
         random_state: Any = 0,
+        init: Any = None,
+        tune: bool | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
         super().__init__(
             budget, max_depth=max_depth, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
-            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, progress=progress,
+            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, init=init, tune=tune,
+            progress=progress,
         )  # fmt: skip
         self.loss = loss
         self.class_weight = class_weight
@@ -173,14 +228,12 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         rows = self._class_rows(data)
         rows = replace(rows, asked=loss.prepared(rows))
         count = len(self.classes_)
-        found, aside = self._search(rows, options)
+        found, aside = self._found(data, rows, options, self.classes_)
         kept = self.classes_[1:] if count == 2 else self.classes_
-        self.artifact_ = forest_to_ensemble(
-            found.forest, found.group, outputs=[f"logit({label})" for label in kept],
+        self._ship(
+            found, data, rows, aside, outputs=[f"logit({label})" for label in kept],
             link="sigmoid" if count == 2 else "softmax", classes=self.classes_.tolist(),
         )  # fmt: skip
-        self.soft_ = None
-        self._certify(found.record, split_weights(self.artifact_), data, aside, found.group.rows.loss)
         return self
 
 
@@ -208,12 +261,16 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         time_limit: seconds; leaves out settings, and ``record_`` says so.
         n_jobs: threads; -1 for all cores.
         random_state: seed.
+        init: a model to start from: a ``HardEnsemble``, or what ``artifacts.import_model`` takes. Its tests are a
+            candidate beside our own, cut to the budget, with leaves fitted again on each fold.
+        tune: fine-tune by gradient what leads, and ship it if it is better out of fold; None: only a model that was
+            brought; False: ship a model that was brought untouched, whatever its size.
         progress: called with the stage's name and its share done.
 
     Attributes:
         artifact_: the ``HardEnsemble`` that ships.
         certificate_: its ``Certificate``.
-        soft_: None: a booster has no soft parent.
+        soft_: the forest before hardening, where a tuned one ships; else None, since a booster has no soft parent.
         loss_: what was minimised.
         record_: JSON content.
         feature_importances_: ``[C]``.
@@ -245,11 +302,14 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         time_limit: float | None = None,
         n_jobs: int | None = -1,
         random_state: Any = 0,
+        init: Any = None,
+        tune: bool | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
         super().__init__(
             budget, max_depth=max_depth, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
-            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, progress=progress,
+            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, init=init, tune=tune,
+            progress=progress,
         )  # fmt: skip
         self.loss = loss
         self.quantile = quantile
@@ -273,17 +333,17 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         rows = Rows(data.columns, data.x, np.zeros(0, np.int32), wide, data.weight, data.together, data.time)
         # rows set aside have no part in the scale either
         rows, mean, deviation = value_rows(rows, loss, data.weight * ~self._aside(rows, options.seed))
-        found, aside = self._search(rows, options)
-        forest = found.forest
-        if loss.link == "exp":
-            forest = replace(forest, base=forest.base + np.log(deviation))
-        else:
-            forest = replace(forest, values=forest.values * deviation, base=forest.base * deviation + mean)
+        found, aside = self._found(data, rows, options, None)
+        if isinstance(found, FoundForest):
+            forest = found.forest
+            if loss.link == "exp":
+                forest = replace(forest, base=forest.base + np.log(deviation))
+            else:
+                forest = replace(forest, values=forest.values * deviation, base=forest.base * deviation + mean)
+            found = replace(found, forest=forest)
         names = output_names(y, wide.shape[1])
-        self.artifact_ = forest_to_ensemble(forest, found.group, outputs=names, link=loss.link, classes=None)
-        self.soft_ = None
         data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
-        self._certify(found.record, split_weights(self.artifact_), data, aside, found.group.rows.loss)
+        self._ship(found, data, rows, aside, outputs=names, link=loss.link, classes=None)
         return self
 
     def __sklearn_tags__(self) -> Any:

@@ -13,7 +13,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import capability, check_choice, check_number
-from softwood.trees._base import ClassLearner, TableLearner, class_weighted, output_names, silent
+from softwood.trees._base import ClassLearner, TableLearner, Training, class_weighted, output_names, silent
+from softwood.trees._brought_tree import check_one_tree
 from softwood.trees._convert import to_ensemble
 from softwood.trees._engine import Found, Options, search
 from softwood.trees._loss_names import class_loss, regression_loss, value_rows
@@ -40,6 +41,8 @@ class TreeLearner(TableLearner):
         n_jobs: int | None = -1,
         random_state: Any = 0,
         checkpoint: str | Path | None = None,
+        init: Any = None,
+        tune: bool | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
         self.max_depth = max_depth
@@ -52,6 +55,8 @@ class TreeLearner(TableLearner):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.checkpoint = checkpoint
+        self.init = init
+        self.tune = tune
         self.progress = progress
 
     def _options(self, metrics: tuple[str, ...], usual: str) -> Options:
@@ -68,10 +73,21 @@ class TreeLearner(TableLearner):
             checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
         )
 
-    def _search(self, rows: Rows, options: Options) -> tuple[Found, np.ndarray]:
-        """Set certificate rows aside and search on the others; return what was found and the rows set aside."""
+    def _search(
+        self, data: Training, rows: Rows, options: Options, classes: np.ndarray | None
+    ) -> tuple[Found | None, np.ndarray]:
+        """Set certificate rows aside and search on the others, or ship a brought model as it is; return what was found
+        (None: all is done) and the rows set aside.
+        """
         aside = self._aside(rows, options.seed)
-        found = search(self._learned(rows, aside), options, self.progress or silent)
+        brought = None if self.init is None else self._bring(self.init, data, rows, classes)
+        if brought is not None:
+            check_one_tree(brought)
+            if self.tune is False:
+                self._ship_untouched(brought, data, rows, aside)
+                return None, aside
+            brought = brought.take(~aside)
+        found = search(self._learned(rows, aside), options, self.progress or silent, brought)
         shipped = found.choice.candidate.setting
         self._can_refit(TreeRefit(
             found.rows, shipped.criterion, shipped.min_leaf, options.max_depth, shipped.search != "cart",
@@ -112,6 +128,9 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         n_jobs: threads; -1 for all cores.
         random_state: seed.
         checkpoint: directory from which a stopped fit goes on.
+        init: a model of one tree to start from: a ``HardEnsemble``, or what ``artifacts.import_model`` takes. Its
+            tests, cut to ``max_depth``, are candidates as they are and polished; leaves are fitted again on each fold.
+        tune: False ships a model that was brought untouched, whatever its size. Our own are always tuned.
         progress: called with the stage's name and its share done.
 
     Attributes:
@@ -156,12 +175,14 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         n_jobs: int | None = -1,
         random_state: Any = 0,
         checkpoint: str | Path | None = None,
+        init: Any = None,
+        tune: bool | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
         super().__init__(
             max_depth, max_leaf_nodes=max_leaf_nodes, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
-            progress=progress,
+            init=init, tune=tune, progress=progress,
         )  # fmt: skip
         self.loss = loss
         self.class_weight = class_weight
@@ -184,7 +205,9 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         rows = self._class_rows(data)
         rows = replace(rows, asked=loss.prepared(rows))
         count = len(self.classes_)
-        found, aside = self._search(rows, options)
+        found, aside = self._search(data, rows, options, self.classes_)
+        if found is None:
+            return self
         values = found.values[:, 1:] if count == 2 else found.values
         names = [f"P({label})" for label in (self.classes_[1:] if count == 2 else self.classes_)]
         self.artifact_ = to_ensemble(
@@ -223,6 +246,9 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         n_jobs: threads; -1 for all cores.
         random_state: seed.
         checkpoint: directory from which a stopped fit goes on.
+        init: a model of one tree to start from: a ``HardEnsemble``, or what ``artifacts.import_model`` takes. Its
+            tests, cut to ``max_depth``, are candidates as they are and polished; leaves are fitted again on each fold.
+        tune: False ships a model that was brought untouched, whatever its size. Our own are always tuned.
         progress: called with the stage's name and its share done.
 
     Attributes:
@@ -261,12 +287,14 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         n_jobs: int | None = -1,
         random_state: Any = 0,
         checkpoint: str | Path | None = None,
+        init: Any = None,
+        tune: bool | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
         super().__init__(
             max_depth, max_leaf_nodes=max_leaf_nodes, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
-            progress=progress,
+            init=init, tune=tune, progress=progress,
         )  # fmt: skip
         self.loss = loss
         self.quantile = quantile
@@ -288,7 +316,10 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         rows = Rows(data.columns, data.x, np.zeros(0, np.int32), wide, data.weight, data.together, data.time)
         # rows set aside have no part in the scale either
         rows, mean, deviation = value_rows(rows, loss, data.weight * ~self._aside(rows, options.seed))
-        found, aside = self._search(rows, options)
+        data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
+        found, aside = self._search(data, rows, options, None)
+        if found is None:
+            return self
         outputs = output_names(y, wide.shape[1])
         self.artifact_ = to_ensemble(
             found.choice.tree, found.codec, found.values * deviation + mean, found.counts, outputs=outputs,
@@ -296,7 +327,6 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         )  # fmt: skip
         parents = found.choice.candidate.soft
         self.soft_ = SoftModel.of(parents[0], (mean, deviation)) if parents else None
-        data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
         self._certify(found.record, found.importance, data, aside, found.rows.loss)
         return self
 
