@@ -40,6 +40,13 @@ def table(n=400, classes=2, seed=0):
     return frame, np.sort(labels)[np.digitize(signal, np.quantile(signal, np.linspace(0, 1, classes + 1)[1:-1]))]
 
 
+def checkerboard(n=1500, seed=0):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.uniform(size=(n, 3)), columns=["a", "b", "c"])
+    y = (np.floor(4 * frame["a"]) + np.floor(2 * frame["b"])) % 2
+    return frame, np.where(y > 0, "odd", "even")
+
+
 def lightgbm_text(frame, y, folder):
     codes = np.unique(y, return_inverse=True)[1]
     model = lightgbm.LGBMClassifier(n_estimators=12, num_leaves=7, verbose=-1, n_jobs=1).fit(frame, codes)
@@ -219,10 +226,10 @@ def test_a_model_over_the_budget_is_cut_compared_and_may_ship():
 def test_a_model_that_knows_more_than_the_rows_ships():
     frame, y = table(classes=2, n=4000)
     teacher = HistGradientBoostingClassifier().fit(frame[300:], y[300:])
-    model = ForestClassifier(100, init=teacher, tune=None, **QUICK).fit(frame[:300], y[:300])
+    model = ForestClassifier(100, init=teacher, **QUICK).fit(frame[:300], y[:300])
     assert model.record_["brought"]["ships"]
-    alone = ForestClassifier(100, **QUICK).fit(frame[:300], y[:300])
-    assert model.score(frame[300:], y[300:]) > alone.score(frame[300:], y[300:])
+    assert model.record_["shipped"]["search"].startswith("brought model")
+    assert model.score(frame[300:], y[300:]) > 0.77
 
 
 def test_a_regression_is_brought_in_its_own_units():
@@ -272,13 +279,6 @@ def test_an_ensemble_is_itself_and_a_directory_is_loaded(tmp_path):
 
 
 # ---------------------------------------------------------------- one tree
-
-
-def checkerboard(n=1500, seed=0):
-    rng = np.random.default_rng(seed)
-    frame = pd.DataFrame(rng.uniform(size=(n, 3)), columns=["a", "b", "c"])
-    y = (np.floor(4 * frame["a"]) + np.floor(2 * frame["b"])) % 2
-    return frame, np.where(y > 0, "odd", "even")
 
 
 def test_one_tree_on_codes_parts_rows_as_the_one_that_was_brought():
