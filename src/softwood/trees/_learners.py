@@ -89,10 +89,11 @@ class TreeLearner(TableLearner):
             brought = brought.take(~aside)
         found = search(self._learned(rows, aside), options, self.progress or silent, brought)
         shipped = found.choice.candidate.setting
-        self._can_refit(TreeRefit(
+        refit = TreeRefit(
             found.rows, shipped.criterion, shipped.min_leaf, options.max_depth, shipped.search != "cart",
             options.seed, options.jobs,
-        ))  # fmt: skip
+        )  # fmt: skip
+        self._can_refit(None if shipped.search.startswith("brought") else refit)
         return found, aside
 
 
