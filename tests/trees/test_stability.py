@@ -62,7 +62,6 @@ def test_a_forest_says_which_columns_come_back(table):
     assert by_name["slope"].importance.value > 2 * by_name["noise"].importance.value
     for column in found.columns:
         assert 0 <= column.importance.low <= column.importance.value <= column.importance.high <= 1
-    assert sum(column.importance.value for column in found.columns) == pytest.approx(1)
 
 
 def test_it_is_computed_once_and_the_same_seed_gives_the_same(tree, table):

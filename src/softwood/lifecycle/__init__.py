@@ -7,10 +7,10 @@ runs any learner with seeds, stopping, checkpoints and resume, ``Annealer`` cool
 
 from softwood.lifecycle._anneal import Annealer, measure_gap
 from softwood.lifecycle._calibrate import calibrate
-from softwood.lifecycle._certificate import Bound, Certificate
+from softwood.lifecycle._certificate import Bound, Certificate, Paired
 from softwood.lifecycle._certify import certify
 from softwood.lifecycle._harden import HardenResult, HardenStep, harden
-from softwood.lifecycle._intervals import Estimate, clopper_pearson, mean_of, share_of
+from softwood.lifecycle._intervals import Estimate, clopper_pearson, mean_of, paired_error, share_of
 from softwood.lifecycle._leaves import (
     MOST_LEAVES,
     LeafObserved,
@@ -35,6 +35,7 @@ __all__ = [
     "HardenStep",
     "LeafObserved",
     "Learner",
+    "Paired",
     "TrainProgress",
     "TrainResult",
     "TrainState",
@@ -50,6 +51,7 @@ __all__ = [
     "mean_of",
     "measure_gap",
     "observe_leaves",
+    "paired_error",
     "share_of",
     "soften",
     "train",

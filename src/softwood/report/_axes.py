@@ -70,7 +70,10 @@ class Frame:
     marks: tuple[Markup, ...]
 
 
-def frame(x: tuple[float, float], y: tuple[float, float], *, x_title: str, y_title: str, shares: bool = False) -> Frame:
+def frame(
+    x: tuple[float, float], y: tuple[float, float], *, x_title: str, y_title: str, shares: bool = False,
+    powers: bool = False,
+) -> Frame:  # fmt: skip
     """Return the frame of a chart.
 
     Args:
@@ -79,15 +82,25 @@ def frame(x: tuple[float, float], y: tuple[float, float], *, x_title: str, y_tit
         x_title: what is along it.
         y_title: what is along it.
         shares: ticks are shares, written in percent.
+        powers: x holds logarithms to base 10; ticks are written as what they are logarithms of.
     """
     across = Scale(*x, _LEFT, WIDTH - _RIGHT)
     up = Scale(*y, HEIGHT - _BOTTOM, _TOP)
     text = _whole_percent if shares else number
     marks = []
-    for value in ticks(*x):
+    for value in _decades(*x) if powers else ticks(*x):
         at = across(value)
         marks.append(tag("line", x1=at, x2=at, y1=_TOP, y2=HEIGHT - _BOTTOM, class_="grid"))
-        marks.append(tag("text", text(value), x=at, y=HEIGHT - _BOTTOM + 18, text_anchor="middle", class_="tick"))
+        marks.append(
+            tag(
+                "text",
+                text(10**value if powers else value),
+                x=at,
+                y=HEIGHT - _BOTTOM + 18,
+                text_anchor="middle",
+                class_="tick",
+            )
+        )
     for value in ticks(*y):
         at = up(value)
         marks.append(tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=at, y2=at, class_="grid"))
@@ -97,6 +110,12 @@ def frame(x: tuple[float, float], y: tuple[float, float], *, x_title: str, y_tit
     turned = f"rotate(-90 14 {middle})"
     marks.append(tag("text", y_title, x=14, y=middle, text_anchor="middle", transform=turned, class_="axis"))
     return Frame(across, up, tuple(marks))
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Return the logarithms of 1, 2 and 5 times powers of ten between two logarithms."""
+    steps = [math.log10(times) + power for power in range(math.floor(low), math.ceil(high) + 1) for times in (1, 2, 5)]
+    return [step for step in steps if low <= step <= high]
 
 
 def _whole_percent(share: float) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from softwood.lifecycle import Estimate
 from softwood.report._axes import WIDTH, Scale, frame, picture, span, ticks
@@ -32,7 +33,7 @@ class Dot:
     marked: bool = False
 
 
-def dots(points: Sequence[Dot], *, label: str, x_title: str, y_title: str) -> Markup:
+def dots(points: Sequence[Dot], *, label: str, x_title: str, y_title: str, far: bool = False) -> Markup:
     """Return a scatter of points.
 
     Args:
@@ -40,10 +41,12 @@ def dots(points: Sequence[Dot], *, label: str, x_title: str, y_title: str) -> Ma
         label: what the picture shows.
         x_title: of the horizontal axis.
         y_title: of the vertical axis.
+        far: horizontal values, all > 0, are so far apart that their logarithms are drawn.
     """
+    points = [replace(point, x=math.log10(point.x)) for point in points] if far else points
     axes = frame(
-        span([point.x for point in points], zero=True), span([point.y for point in points]),
-        x_title=x_title, y_title=y_title,
+        span([point.x for point in points], zero=not far), span([point.y for point in points]),
+        x_title=x_title, y_title=y_title, powers=far,
     )  # fmt: skip
     drawn = []
     for point in sorted(points, key=lambda point: point.marked):

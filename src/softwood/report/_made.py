@@ -9,7 +9,7 @@ import numpy as np
 
 from softwood import __version__
 from softwood.artifacts import HardEnsemble
-from softwood.lifecycle import Estimate
+from softwood.lifecycle import Estimate, Paired
 from softwood.report._charts import Dot, bars, dots, losses, whiskers
 from softwood.report._html import Markup, folded, interval, join, listed, number, percent, section, table, tag
 
@@ -52,7 +52,9 @@ def candidates(model: HardEnsemble, record: Mapping[str, Any]) -> Markup:
     trials: Sequence[Mapping[str, Any]] = [trial for trial in search.get("trials", []) if trial.get("loss") is not None]
     title = "Candidates: size against score"
     if not trials:
-        return section("candidates", title, tag("p", "The record holds no comparison of candidates."))
+        return section(
+            "candidates", title, tag("p", "The record holds no comparison of candidates."), peers(model, record)
+        )
     shipped = [_ships(trial, search.get("shipped", {})) for trial in trials]
     metric = str(search.get("options", {}).get("metric"))
     axis = _METRICS.get(metric, f"{metric} loss out of fold")
@@ -81,6 +83,7 @@ def candidates(model: HardEnsemble, record: Mapping[str, Any]) -> Markup:
     return section(
         "candidates", title, tag("p", tag("strong", "Why this one ships: "), search.get("reason", "not recorded"), "."),
         tag("figure", chart, tag("figcaption", note)), folded(f"All {len(trials)} candidates", numbers),
+        peers(model, record),
     )  # fmt: skip
 
 
@@ -114,6 +117,42 @@ def _cell(key: str, value: Any) -> str:
     if isinstance(value, (int, float)):
         return percent(value) if key == "spent" else number(value)
     return "–" if value is None else str(value)
+
+
+# ------------------------------------------------------------------ peers
+def peers(model: HardEnsemble, record: Mapping[str, Any]) -> Markup:
+    """Return the part that compares what ships with CART of the same size and full-size boosting.
+
+    Args:
+        model: what ships.
+        record: how it was made.
+    """
+    found = search_of(record).get("peers")
+    if not found:
+        none = "No peers were compared: no rows were held out, or the loss is not one that they minimise."
+        return tag("p", none, class_="quiet")
+    error = "root of the mean squared error" if model.classes is None else "share of wrong answers"
+    loss = "squared error" if model.classes is None else "log-loss"
+    points = [Dot(peer["leaf_values"], peer["loss"], _peer(peer), at, at == 0) for at, peer in enumerate(found)]
+    axis = f"{loss} on the held-out rows"
+    chart = dots(points, label=f"{axis}, against size", x_title="leaf values", y_title=axis, far=True)
+    note = (
+        "What ships (ring), CART of the same size, and scikit-learn's histogram booster, which has no size to keep. "
+        "They learned from the same rows, at most 20,000, and are judged on those of the certificate."
+    )
+    rows = [
+        (peer["name"], number(peer["leaf_values"]), number(peer["loss"]),
+         number(peer["error"]) if model.classes is None else percent(peer["error"]),
+         "" if at == 0 else str(Paired(**peer["versus"])).replace("+-", "±"))
+        for at, peer in enumerate(found)
+    ]  # fmt: skip
+    head = ["model", "leaf values", loss, error, f"{loss} of what ships minus this"]
+    made = table(head, rows, caption="Beside others, on the held-out rows; lower is better", numbers=4)
+    return join([tag("h3", "Beside CART and full-size boosting"), tag("figure", chart, tag("figcaption", note)), made])
+
+
+def _peer(peer: Mapping[str, Any]) -> str:
+    return f"{peer['name']}: {number(peer['leaf_values'])} leaf values, loss {number(peer['loss'])}"
 
 
 # ------------------------------------------------------------------ importance

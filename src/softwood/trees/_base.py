@@ -205,6 +205,11 @@ class TableLearner(Explained, BaseEstimator):
             rows = f"the {len(measured.y)} training rows"
             limits += ["rows that training has not seen: too few came, or holdout=0, so every number is optimistic"]
         self.certificate_ = self._certificate(measured.table, measured.y, measured.given_weight, rows, limits)
+        self._learned_rows = (kept.x, kept.y, kept.weight)
+        if aside.any() and loss.certified() in ("log_loss", "squared"):
+            given = measured.given_weight
+            weight = np.ones(len(measured.y)) if given is None else given
+            self.record_["peers"] = self._compare((measured.x, measured.y, weight))
 
     def _certificate(self, table: Any, y: Any, weight: Any, rows: str, limits: list[str]) -> Certificate:
         model, soft = self.artifact_, self.soft_

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from softwood.artifacts import Explanation, HardEnsemble
 from softwood.core import UnsupportedError
 from softwood.lifecycle import listed_to, observe_leaves
+from softwood.trees._labels import class_codes
+from softwood.trees._peers import peers
 from softwood.trees._stability import ForestRefit, Stability, TreeRefit
 
 
@@ -54,13 +56,6 @@ def training_facts(model: HardEnsemble, x: np.ndarray, y: np.ndarray, weight: np
     return {"units": column_units(model, x), "leaves": leaves}
 
 
-def class_codes(classes: Sequence[Any], y: np.ndarray) -> np.ndarray:
-    """Return the place of each label among the classes, int ``[n]``."""
-    found, inverse = np.unique(y, return_inverse=True)
-    places = {label: place for place, label in enumerate(classes)}
-    return np.array([places[label] for label in found.tolist()], np.int64)[inverse.reshape(-1)]
-
-
 class Explained:
     """Paths, explanations and stability of a learner with ``artifact_``."""
 
@@ -68,6 +63,8 @@ class Explained:
     record_: dict[str, Any]
     _refit: TreeRefit | ForestRefit | None = None
     _stability: Stability | None = None
+    _learned_rows: tuple[np.ndarray, Any, np.ndarray] | None = None
+    effort: float
 
     def _can_refit(self, refit: TreeRefit | ForestRefit | None) -> None:
         """Keep what a later look at ``stability_`` needs, in memory only."""
@@ -76,7 +73,7 @@ class Explained:
     def __getstate__(self) -> Any:
         state = super().__getstate__()
         if isinstance(state, dict):  # a stored learner holds no training row
-            state = {name: value for name, value in state.items() if name != "_refit"}
+            state = {name: value for name, value in state.items() if name not in ("_refit", "_learned_rows")}
         return state
 
     @property
@@ -103,6 +100,12 @@ class Explained:
     def _frame(self, x: Any) -> Any:
         """Return a table that ``artifact_`` reads; the learner's own checks."""
         return x
+
+    def _compare(self, judged: tuple[np.ndarray, Any, np.ndarray]) -> list[dict[str, Any]]:
+        """Return how peers fare on other rows, see ``peers``: encoded, their labels or values, their weights."""
+        if self._learned_rows is None or self.artifact_.link == "exp" or np.ndim(judged[1]) > 1:
+            return []  # a booster of another loss, or of several targets, is no fair peer
+        return peers(self.artifact_, self._learned_rows, judged, effort=self.effort, seed=0)
 
     def decision_path(self, X: Any) -> Any:
         """Return which nodes each row passes, as scikit-learn's trees and forests do.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,13 @@ def plain_labels(y: Any) -> Any:
             fix="convert the target with astype(str)",
         )  # fmt: skip
     return np.asarray(values.tolist()) if kinds <= {"number", "boolean"} else y
+
+
+def class_codes(classes: Sequence[Any], y: np.ndarray) -> np.ndarray:
+    """Return the place of each label among the classes, int ``[n]``."""
+    found, inverse = np.unique(y, return_inverse=True)
+    places = {label: place for place, label in enumerate(classes)}
+    return np.array([places[label] for label in found.tolist()], np.int64)[inverse.reshape(-1)]
 
 
 def _kind(label: Any) -> str:

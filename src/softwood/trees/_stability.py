@@ -55,7 +55,7 @@ class ColumnStability:
         column: its name.
         used: share of the bootstrap models that test it.
         top: share in which it is among the ten most important columns.
-        importance: mean of its share in the training weight that passes all splits, with the ends that 90 % of the
+        importance: median of its share in the training weight that passes all splits, with the ends that 90 % of the
             bootstrap models lie between.
     """
 
@@ -280,15 +280,15 @@ def _dense_shares(tested: np.ndarray, passed: np.ndarray, columns: int) -> np.nd
 def _columns(model: HardEnsemble, shares: np.ndarray) -> tuple[ColumnStability, ...]:
     """Return what the shares ``[B, C]`` of the bootstrap models say about each column."""
     shipped = np.isin(np.arange(len(model.columns)), model.feature)
-    mean = shares.mean(axis=0)
+    mean = shares.mean(axis=0)  # some columns have a median of 0
     ranks = np.argsort(np.argsort(-shares, axis=1, kind="stable"), axis=1)
     top = ((ranks < _TOP) & (shares > 0)).mean(axis=0)
-    low, high = np.quantile(shares, [0.05, 0.95], axis=0)
+    low, middle, high = np.quantile(shares, [0.05, 0.5, 0.95], axis=0)
     order = [int(at) for at in np.argsort(-mean, kind="stable") if shipped[at] or mean[at] > 0]
     return tuple(
         ColumnStability(
             model.columns[at].name, float((shares[:, at] > 0).mean()), float(top[at]),
-            Estimate(float(mean[at]), float(low[at]), float(high[at])),
+            Estimate(float(middle[at]), float(low[at]), float(high[at])),
         )
         for at in order
     )  # fmt: skip
