@@ -181,3 +181,36 @@ def test_an_order_that_does_not_fit_is_refused(softwood, tmp_path, order, messag
     done = softwood("fit", tmp_path / "t.csv", "--target", "y", "--ordered", order, "--out", tmp_path / "m", *QUICK)
     assert done.code == 2
     assert message in done.err
+
+
+# ---------------------------------------------------------------- before the table is read
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--metric", "auc"], "--metric is unknown: got 'auc'"),
+        (["--max-depth", "99"], "--max-depth"),
+        (["--shape", "bush"], "--shape"),
+        (["--task", "sorting"], "--task"),
+        (["--size", "0"], "--size"),
+        (["--holdout", "0.9"], "--holdout"),
+        (["--effort", "-1"], "--effort"),
+        (["--min-samples-leaf", "-1"], "--min-samples-leaf"),
+        (["--seed", "-1"], "--seed"),
+        (["--time-limit", "0.01"], "--time-limit"),
+        (["--ordered", "size"], "--ordered"),
+    ],
+)
+def test_options_are_checked_before_a_table_is_read(softwood, tmp_path, words, message):
+    done = softwood("fit", tmp_path / "absent.csv", "--target", "y", "--out", tmp_path / "m", *words)
+    assert done.code == 2
+    assert message in done.err
+    assert not done.out
+
+
+def test_a_table_of_the_target_alone_is_refused(softwood, tmp_path):
+    pd.DataFrame({"y": ["a", "b"] * 20}).to_csv(tmp_path / "t.csv", index=False)
+    done = softwood("fit", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", *QUICK)
+    assert done.code == 2
+    assert "no column is left beside the target" in done.err

@@ -7,10 +7,19 @@ import pandas as pd
 
 DATE_PARTS = ("year", "month", "day", "weekday", "hour")
 
-# 2024-03-05 or 2024/3/5 (year first), 05.03.2024 (dots: day first). 05/03/2024 is left out on purpose: whether it
-# is March or May cannot be told from the value, and a guess from other rows would differ between two files.
+# 2024-03-05 or 2024/3/5 (year first), 05.03.2024 (dots: day first), 5 March 2024, March 5, 2024, and the month 2024-03.
+# 05/03/2024 is left out on purpose: whether it is March or May cannot be told from the value, and a guess from other
+# rows would differ between two files.
 _YEAR_FIRST = r"^\s*(?P<year>\d{4})(?P<sep>[-/])(?P<month>\d{1,2})(?P=sep)(?P<day>\d{1,2})"
 _DAY_FIRST = r"^\s*(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})"
+_DAY_NAME = r"^\s*(?P<day>\d{1,2})[ -](?P<name>[A-Za-z]{3,9})\.?[ ,-]+(?P<year>\d{4})"
+_NAME_DAY = r"^\s*(?P<name>[A-Za-z]{3,9})\.? (?P<day>\d{1,2}),? +(?P<year>\d{4})"
+_MONTH = r"^\s*(?P<year>(?:19|20)\d{2})-(?P<month>0[1-9]|1[0-2])\s*$"
+_NAMES = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_MONTHS = {form: str(at) for at, name in enumerate(_NAMES, 1) for form in (name, name[:3])} | {"sept": "9"}
 _TIME = r"(?:[T ]\s*(?P<hour>[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?\s*(?:Z|[+-]\d{2}:?\d{2})?)?\s*$"
 
 
@@ -21,11 +30,12 @@ def split_dates(texts: pd.Series) -> pd.DataFrame:
     written: an offset such as ``+02:00`` is dropped, not applied.
 
     Args:
-        texts: strings [n]: ``2024-03-05``, ``2024/3/5``, ``05.03.2024``, each with or without ``14:30[:59]``.
+        texts: strings [n]: ``2024-03-05``, ``2024/3/5``, ``05.03.2024``, ``5 Mar 2024``, ``March 5, 2024``, each with
+            or without ``14:30[:59]``; or the month ``2024-03``.
 
     Returns:
-        float64 [n, 5], columns ``DATE_PARTS``; weekday is 0 on Monday; hour is 0 where no time is written; all
-        five are NaN where there is no date.
+        float64 [n, 5], columns ``DATE_PARTS``; weekday is 0 on Monday; hour is 0 where no time is written; a month
+        has year and month only; all five are NaN where there is no date.
 
     Cost: O(n).
 
@@ -37,10 +47,17 @@ def split_dates(texts: pd.Series) -> pd.DataFrame:
     fields = ["year", "month", "day", "hour"]
     found = texts.str.extract(_YEAR_FIRST + _TIME)[fields]
     found = found.fillna(texts.str.extract(_DAY_FIRST + _TIME)[fields])
+    for pattern in (_DAY_NAME, _NAME_DAY):
+        named = texts.str.extract(pattern + _TIME)
+        found = found.fillna(named.assign(month=named["name"].str.lower().map(_MONTHS))[fields])
+    month = texts.str.extract(_MONTH)
+    is_month = month["year"].notna()
+    found = found.fillna(month.assign(day=month["year"].where(~is_month, "1"), hour=None)[fields])
     numbers = found.astype(np.float64)
     dates = pd.to_datetime(numbers[["year", "month", "day"]], errors="coerce")
     numbers["hour"] = numbers["hour"].fillna(0.0)
     numbers["weekday"] = dates.dt.day_of_week
+    numbers.loc[is_month, ["day", "weekday", "hour"]] = np.nan
     return numbers[list(DATE_PARTS)].where(dates.notna(), np.nan).astype(np.float64)
 
 

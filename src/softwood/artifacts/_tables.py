@@ -155,7 +155,7 @@ def _part_of_date(name: str, get: Callable[[str], pd.Series]) -> pd.Series:
         raise InputError(
             f"column {source!r} holds what is no date",
             got=f"{texts[row]!r} in row {row} (rows count from 0)",
-            allowed="2024-03-05, 2024/03/05 or 05.03.2024, with or without a time; or a missing value",
+            allowed="2024-03-05, 2024/03/05, 05.03.2024 or 5 Mar 2024, with or without a time; 2024-03; nothing",
             fix="write the dates as year-month-day",
         )
     return pd.Series(np.append(parts[part].to_numpy(), np.nan)[codes], name=name)

@@ -23,7 +23,7 @@ from softwood.cli._measure import certificate_on
 from softwood.cli._model import CERTIFICATE, RECORD, SOFT, file_digest
 from softwood.cli._options import TABLE_HELP, Json, Progress, read_duration, read_loss
 from softwood.cli._prepare import Prepared, Scored, check_options, prepare
-from softwood.core import SoftwoodWarning, check_choice, check_number, check_replaceable
+from softwood.core import SoftwoodWarning, check_number, check_replaceable
 
 if TYPE_CHECKING:
     from softwood.lifecycle import Certificate
@@ -104,7 +104,6 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
     Raises:
         InputError: the table, the target or an option cannot be used.
     """
-    check_choice("--shape", options.shape, ["tree", "forest"])
     import pandas as pd
 
     check_options(options)

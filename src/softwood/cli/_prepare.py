@@ -11,7 +11,7 @@ import numpy as np
 
 from softwood.cli._measure import known_rows
 from softwood.cli._model import check_column, read_like
-from softwood.core import InputError, check_choice
+from softwood.core import InputError, check_choice, check_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from softwood.artifacts import HardEnsemble
     from softwood.cli._fit import FitOptions
     from softwood.data import Description, Table, Target
+
+_METRICS = ("accuracy", "log_loss", "squared", "absolute", "quantile", "poisson")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +81,22 @@ def check_options(options: FitOptions) -> None:
     Raises:
         InputError: an option is not usable, or two of them clash.
     """
+    check_choice("--shape", options.shape, ["tree", "forest"])
     if options.task is not None:
         check_choice("--task", options.task, ["classification", "regression"])
+    if options.metric is not None and ":" not in (options.loss or ""):
+        check_choice("--metric", options.metric, _METRICS)
+    deepest = 10 if options.shape == "tree" else 30
+    if options.max_depth is not None:
+        check_number("--max-depth", options.max_depth, low=1, high=deepest, integer=True)
+    if options.size is not None:
+        check_number("--size", options.size, low=1 if options.shape == "tree" else 2, integer=True)
+    if options.time_limit is not None:
+        check_number("--time-limit", options.time_limit, low=0.1)
+    check_number("--min-samples-leaf", options.min_samples_leaf, low=0)
+    check_number("--effort", options.effort, low=0.01, high=100)
+    check_number("--holdout", options.holdout, low=0, high=0.5)
+    check_number("--seed", options.seed, low=0, high=2**32 - 1, integer=True)
     if options.test == "-" == options.table:
         raise InputError("two tables on standard input", got="TABLE - and --test -", allowed="one -", fix="name a file")
     if options.tune is False and options.init is None:
@@ -148,6 +164,11 @@ def prepare(options: FitOptions) -> Prepared:
     known = table.frame[targets[0].rows].drop(columns=list(options.target)).reset_index(drop=True)
     known = with_orders(known, options.ordered)
     every = [replace(target, rows=np.ones(len(known), dtype=bool)) for target in targets]
+    if not known.shape[1]:
+        raise InputError(
+            "no column is left beside the target", got=", ".join(options.target), allowed="a column to predict from",
+            fix="check the table, and how it was read",
+        )  # fmt: skip
     found = describe(known, every, leave_out=_left_out(options))
     # the parts of a date are made from its raw column
     raw = [name if name in known else name.rpartition(".")[0] for name in (column.name for column in found.columns)]

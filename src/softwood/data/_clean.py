@@ -9,7 +9,8 @@ import pandas as pd
 
 from softwood.artifacts._values import ALWAYS_MISSING, MISSING_AMONG_NUMBERS, distinct_values, is_missing_text
 
-_SIGNS = "$€£¥₹"
+_MONEY = r"(?:[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL)\b)"
+_DEBIT = r"^\(([^()-]+)\)$"  # (5.00) is a debit: -5
 _SPACES = " '\u2019\u00a0\u202f"  # between thousands: blank, apostrophes, no-break and narrow no-break blank
 _PLAIN = r"\d+(?:[eE][+-]?\d+)?"
 # how a number may be written where the decimal sign is a dot, and where it is a comma
@@ -19,7 +20,7 @@ _WRITTEN = {
     ",": rf"{_PLAIN}|\d*,\d+(?:[eE][+-]?\d+)?|\d+,|\d{{1,3}}(?:\.\d{{3}})+(?:,\d+)?"
     rf"|\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:,\d+)?",
 }
-_CODE = r"[+-]?0\d+"  # "00501" is a code, not a number
+_CODE = r"[+-]?(?:0\d+|\d{17,})"  # "00501" is a code, and more digits than a float tells apart are one too
 _MOSTLY = 0.9  # share of number-like cells from which a text column's other cells are reported
 _PROBE = 200  # distinct texts that are looked at before all are
 
@@ -29,7 +30,8 @@ class NumberText:
     """The distinct texts of a column that is numbers, or nearly: what is left once signs are taken off.
 
     ``bare`` are the digits with their separators ("" for a missing marker), ``decimals`` the decimal signs under
-    which all of them are numbers; none of them where the column is no number.
+    which all of them are numbers; none of them where the column is no number; ``markers`` say "missing" among numbers
+    only.
     """
 
     codes: np.ndarray
@@ -38,6 +40,7 @@ class NumberText:
     percent: bool
     currency: str
     stranger: str | None = None
+    markers: tuple[str, ...] = ()
 
 
 def number_text(values: pd.Series) -> NumberText | None:
@@ -81,7 +84,10 @@ def number_text(values: pd.Series) -> NumberText | None:
         stranger = odd.iloc[0] if len(odd) else "different signs"
         return NumberText(codes, bare, (), False, "", stranger)
     signs = [sign for sign in set(currency[~missing]) if sign]
-    return NumberText(codes, bare.where(~missing, ""), decimals, bool(percent[~missing].all()), "".join(signs))
+    markers = tuple(sorted(set(texts[missing & ~is_missing_text(texts)])))
+    return NumberText(
+        codes, bare.where(~missing, ""), decimals, bool(percent[~missing].all()), "".join(signs), markers=markers
+    )
 
 
 def to_numbers(found: NumberText, decimal: str) -> np.ndarray:
@@ -138,8 +144,8 @@ def _has_digits(texts: pd.Series) -> pd.Series:
 def _take_off_signs(texts: pd.Series) -> tuple[pd.Series, np.ndarray, np.ndarray]:
     """Split "-$ 5 %" into "-5", whether there is a percent sign, and the currency sign."""
     percent = texts.str.endswith("%").to_numpy(dtype=bool)
-    bare = texts.str.removesuffix("%")
-    currency = bare.str.extract(f"([{_SIGNS}])")[0].fillna("").to_numpy(dtype=object)
-    bare = bare.str.replace(rf"^([+-]?)\s*[{_SIGNS}]\s*([+-]?)", r"\1\2", regex=True)
-    bare = bare.str.replace(rf"\s*[{_SIGNS}]$", "", regex=True).str.strip()
+    bare = texts.str.removesuffix("%").str.replace(_DEBIT, r"-\1", regex=True)
+    currency = bare.str.extract(f"({_MONEY})")[0].fillna("").to_numpy(dtype=object)
+    bare = bare.str.replace(rf"^([+-]?)\s*{_MONEY}\s*([+-]?)", r"\1\2", regex=True)
+    bare = bare.str.replace(rf"\s*{_MONEY}$", "", regex=True).str.strip().str.replace(_DEBIT, r"-\1", regex=True)
     return bare.str.replace("\u2212", "-", regex=False), percent, currency

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -126,7 +127,7 @@ class QuantileCodec:
         """F."""
         return len(self.features)
 
-    @property
+    @cached_property
     def n_bins(self) -> np.ndarray:
         """Bins of each feature, int32 ``[F]``."""
         return np.array([feature.n_bins for feature in self.features], np.int32)

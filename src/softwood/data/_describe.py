@@ -55,14 +55,15 @@ def describe(
     category: pandas categories (ordered ones keep their order) and text of at most 20 levels, or of at most 1000
     levels with at least 5 rows each on average; levels are sorted. Text whose levels all stand on one ladder
     (low/medium/high, months, "1-5"/"6-10"/">10", 1st/2nd/3rd; ``find_order`` knows which) is an ordered category.
-    date: pandas datetimes, and text in which every value is 2024-03-05, 2024/03/05 or 05.03.2024, with or without
-    a time; it becomes its parts that vary, numbers named "sold.year", "sold.month", "sold.day", "sold.weekday",
-    "sold.hour", which ``encode_table`` makes from the column "sold".
+    date: pandas datetimes, and text in which every value is 2024-03-05, 2024/03/05, 05.03.2024, 5 Mar 2024 or March 5,
+    2024, with or without a time, or the month 2024-03; it becomes its parts that vary, numbers named "sold.year",
+    "sold.month", "sold.day", "sold.weekday", "sold.hour", which ``encode_table`` makes from the column "sold".
 
     Left out, with a reason: columns where all is missing or all is the same; lists; row counters (each whole
     number from 0 or 1 once, 20 rows or more) and distinct whole numbers under a name such as "id" or
     "customerId"; UUIDs; text of more than ten values of which over 90 % of the rows have their own; free text;
-    more levels than above; complex numbers. A value that is constant but sometimes missing is kept: missing may
+    more levels than above; complex numbers; durations; whole numbers beyond 2^53; dates such as 03/05/2024, whose day
+    and month are not told apart; numbers with a unit. A value that is constant but sometimes missing is kept: missing may
     mean something.
 
     Args:

@@ -24,6 +24,7 @@ from softwood.data._ladders import find_order
 FEW_LEVELS = 20
 MOST_LEVELS = 1000
 ROWS_PER_LEVEL = 5  # needed beyond FEW_LEVELS
+_MARKED_ROWS = 3
 UNIQUE_SHARE = 0.9  # share of distinct values from which more than ten texts are an identifier
 _TEXT_LENGTH = 25  # mean length from which texts with blanks are called free text
 
@@ -32,6 +33,10 @@ _UUID = r"\{?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\}?"
 _ID_NAME = re.compile(
     r"(?:^|[_\W])(?:id|uuid|guid|nr|key|rownum|row_names)$|^(?:index|idx|no|row|column_1|unnamed.*)$", re.IGNORECASE
 )
+_SLASHED = r"\s*\d{1,2}/\d{1,2}/\d{2,4}.*"
+_WITH_UNIT = r"[^\w]*[\d.,]+\s*[^\d\s.,]{1,5}"
+_EXACT = 2**53  # whole numbers beyond are not told apart by a float
+_MARKERS = frozenset({-9.0, -99.0, -999.0, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0})
 _ID_CAMEL = re.compile(r"[a-z]I[dD]$")
 
 
@@ -69,9 +74,11 @@ def find_kind(name: str, values: pd.Series) -> Finding:
         return Finding(reason="holds lists or other containers; spread them into plain columns to use them")
     if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
         missing = bool((codes < 0).any())
-        return _empty_or_constant(distinct, missing) or _of_numbers(name, values, distinct, missing)
+        return _empty_or_constant(distinct, missing) or _of_numbers(name, values, codes, distinct)
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return _empty_or_constant(distinct, bool((codes < 0).any())) or _of_date(name, stamp_parts(values))
+    if pd.api.types.is_timedelta64_dtype(values.dtype):
+        return Finding(reason="durations; convert them to numbers, such as hours, to use them")
     return _of_texts(name, values)
 
 
@@ -83,13 +90,17 @@ def _empty_or_constant(distinct: np.ndarray, missing: bool) -> Finding | None:
     return None
 
 
-def _of_numbers(name: str, values: pd.Series, distinct: np.ndarray, missing: bool) -> Finding:
+def _of_numbers(name: str, values: pd.Series, codes: np.ndarray, distinct: np.ndarray) -> Finding:
     if pd.api.types.is_complex_dtype(values.dtype):
         return Finding(reason="holds complex numbers; split them into two columns to use them")
     numbers = distinct.astype(np.float64)
     if np.isin(numbers, (0.0, 1.0)).all():
         return Finding((Column(name, "boolean"),))
     whole = np.isfinite(numbers).all() and (numbers == np.round(numbers)).all()
+    if values.dtype.kind in "iu" and np.abs(numbers).max() > _EXACT:
+        return Finding(
+            reason="identifier: whole numbers beyond 2^53, which are not told apart", identifier=numbers[codes]
+        )
     if whole and len(distinct) == len(values) >= FEW_LEVELS:
         # from 0 or 1 only: the years 1990 to 2020 are no counter
         if numbers.min() in (0, 1) and numbers.max() - numbers.min() == len(numbers) - 1:
@@ -98,7 +109,20 @@ def _of_numbers(name: str, values: pd.Series, distinct: np.ndarray, missing: boo
             return Finding(
                 reason="identifier: every row has its own whole number, and so it is named", identifier=numbers
             )
-    return Finding((Column(name, "number"),))
+    return Finding((Column(name, "number"),), note=_marker_note(name, numbers, codes))
+
+
+def _marker_note(name: str, numbers: np.ndarray, codes: np.ndarray) -> str:
+    """Say that -999 or the like may mean "missing": it lies far from all other values, in some rows."""
+    ends = np.sort(numbers)
+    if len(ends) < 3:
+        return ""
+    low, high = ends[0], ends[-1]
+    for value, nearest, others in ((low, ends[1], high - ends[1]), (high, ends[-2], ends[-2] - low)):
+        count = int((codes == np.flatnonzero(numbers == value)[0]).sum())
+        if value in _MARKERS and count >= _MARKED_ROWS and abs(value - nearest) > 2 * others:
+            return f"{name} is {value:g} in {count} rows, far from all else: empty these cells if it means missing"
+    return ""
 
 
 def _of_date(name: str, parts: pd.DataFrame) -> Finding:
@@ -141,7 +165,10 @@ def _of_texts(name: str, values: pd.Series) -> Finding:
 def _are_numbers(levels: np.ndarray) -> bool:
     """Text that ``encode_table`` reads as numbers, and that is no code such as "00501"."""
     words = [level.strip() for level in levels]
-    if any(re.fullmatch(r"0\d+", word) for word in words) or is_missing_text(words, MISSING_AMONG_NUMBERS).all():
+    if (
+        any(re.fullmatch(r"0\d+|[+-]?\d{17,}", word) for word in words)
+        or is_missing_text(words, MISSING_AMONG_NUMBERS).all()
+    ):
         return False
     try:
         encode_table([Column("x", "number")], {"x": levels})
@@ -167,6 +194,10 @@ def _of_levels(
         return Finding(reason=f"numbers written as text, such as {levels[0]!r}; convert them, or read the file itself")
     if read is not None:
         return Finding(reason=f"numbers mixed with text, such as {read.stranger!r}; correct these cells to use it")
+    if texts.str.fullmatch(_SLASHED).all():
+        return Finding(reason=f"dates such as {levels[0]!r}: day and month are not told apart; write 2024-03-05")
+    if texts.str.fullmatch(_WITH_UNIT).all():
+        return Finding(reason=f"numbers with a unit, such as {levels[0]!r}; leave the unit out to use it")
     if texts.str.len().mean() >= _TEXT_LENGTH and texts.str.contains(" ", regex=False).mean() > 0.5:
         return Finding(reason=f"free text: {count} different texts in {n} rows")
     if unique:

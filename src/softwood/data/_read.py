@@ -155,7 +155,7 @@ def _clean(
 
 
 def _number_notes(column: str, read: NumberText, decimal: str) -> list[str]:
-    facts = []
+    facts = [f"{', '.join(map(repr, read.markers))} read as missing"] if read.markers else []
     if decimal == "," and read.bare.str.contains(",", regex=False).any():
         facts.append("decimal comma")
     if has_thousands(read, decimal):

@@ -312,7 +312,7 @@ class ClassLearner(TableLearner):
 def _is_plain(x: Any) -> bool:
     """Is this an array, a list, or a frame of numbers only? Anything else goes through ``describe``."""
     if isinstance(x, pd.DataFrame):
-        return all(pd.api.types.is_numeric_dtype(kind) for kind in x.dtypes)
+        return x.shape[1] > 0 and all(pd.api.types.is_numeric_dtype(kind) for kind in x.dtypes)
     return issparse(x) or not (hasattr(x, "columns") or isinstance(x, dict))  # some sparse matrices are dicts
 
 
