@@ -199,7 +199,7 @@ def test_a_column_of_lists_is_left_out(softwood, shop, tmp_path):
         (["{table}", "--target", "returned", "--time-limit", "0"], "write 90, 90s, 5m or 1h"),
         (["{table}", "--target", "returned", "--task", "ranking"], "allowed: 'classification', 'regression'"),
         (["{table}", "--target", "returned", "--metric", "f1"], "allowed: 'accuracy', 'log_loss'"),
-        (["{table}", "--target", "returned", "--max-depth", "40"], "pass a smaller max_depth"),
+        (["{table}", "--target", "returned", "--max-depth", "40"], "--max-depth"),
         (["{table}", "--target", "returned", "--seed", "-1"], "--seed is out of range"),
         (["{table}", "--target", "returned", "--test", "{absent}"], "there is no such file"),
         (["{table}", "--target", "returned", "--test", "{narrow}"], "no 'city'"),

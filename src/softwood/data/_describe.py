@@ -63,8 +63,8 @@ def describe(
     number from 0 or 1 once, 20 rows or more) and distinct whole numbers under a name such as "id" or
     "customerId"; UUIDs; text of more than ten values of which over 90 % of the rows have their own; free text;
     more levels than above; complex numbers; durations; whole numbers beyond 2^53; dates such as 03/05/2024, whose day
-    and month are not told apart; numbers with a unit. A value that is constant but sometimes missing is kept: missing may
-    mean something.
+    and month are not told apart; numbers with a unit. A value that is constant but sometimes missing is
+    kept: missing may mean something.
 
     Args:
         frame: n rows, anything that ``read_table`` accepts.
