@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from softwood.artifacts import HardEnsemble, probes
+from softwood.lifecycle import Estimate, LeafObserved, listed_to
 from softwood.report import report
 
 ASK = """
@@ -206,3 +207,34 @@ def test_no_name_becomes_code(browse, make_model):
     assert (found["scripts"], found["images"], found["bold"]) == (4, 0, 0)
     assert found["title"] == f"Decision tree for {hostile}"
     assert set(found["names"]) == {column.name for column in model.columns}
+
+
+def test_hover_says_what_was_observed_in_a_leaf_and_how_firm_a_split_is(browse, shop):
+    lines = [LeafObserved(leaf, 7, "kept", 0.5, Estimate(0.25, 0.125, 0.75)) for leaf in range(4)]
+    split = {"node": 0, "column": "price", "depth": 0, "same_place": 0.5, "same_depth": 0.5, "anywhere": 0.75}
+    firm = {
+        "bootstraps": 50, "how": "by CART", "splits": [{**split, "threshold": {"value": 10, "low": 9, "high": 12}}],
+        "columns": [
+            {"column": "price", "used": 1, "top": 1, "importance": {"value": 0.5, "low": 0.25, "high": 0.75}}
+        ],
+    }  # fmt: skip
+    peers = [
+        {"name": name, "leaf_values": size, "loss": 0.5, "error": 0.25, "versus": {"difference": 0.1, "error": 0.2}}
+        for name, size in (("what ships", 4), ("CART of the same size", 4), ("histogram boosting", 3000))
+    ]
+    record = {"leaves": listed_to(lines), "trials": [], "stability": firm, "peers": peers}
+    script = """
+    const lines = (at) => {
+      document.querySelector(`[data-node="${at}"]`).dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
+      return [...document.querySelector(".tip").children].map((line) => line.textContent);
+    };
+    const marks = [...document.querySelectorAll("#candidates .dot")].map((dot) => dot.textContent);
+    return {split: lines(0), leaf: lines(2), marks, text: document.querySelector("#candidates").textContent};
+    """
+    found = browse(report(shop, certificate=None, record={"trials": [], "search": record}), script)
+    assert found["split"][-2:] == [
+        "on bootstrap samples: same place 50.0 %, anywhere 75.0 %", "threshold 10 (9 to 12) in 90 % of them",
+    ]  # fmt: skip
+    assert found["leaf"][-1] == "training rows: 7, kept 25.0 % (12.5 % to 75.0 %)"
+    assert len(found["marks"]) == 3
+    assert "+0.1 ± 0.2 (within noise)" in found["text"]

@@ -188,11 +188,11 @@ def _stability(found: Mapping[str, Any] | None) -> Markup:
             "p", "How firm this is was not measured; ", tag("code", "softwood fit --stability"),
             " fits again to bootstrap samples.", class_="quiet",
         )  # fmt: skip
-    columns = found["columns"][:_MOST_BARS]
+    columns = [column for column in found["columns"] if column["importance"]["high"] > 0][:_MOST_BARS]
     rows = [(c["column"], c["importance"]["value"], c["importance"]["low"], c["importance"]["high"]) for c in columns]
     chart = whiskers(rows, label="importance of the columns on bootstrap samples")
     note = (
-        f"Share of the training weight that passes all splits: mean over {found['bootstraps']} bootstrap samples of "
+        f"Share of the training weight that passes all splits: median of {found['bootstraps']} bootstrap samples of "
         f"the training rows, {found['how']}; the line holds 90 % of them."
     )
     cells = [(c["column"], percent(c["used"]), percent(c["top"])) for c in columns]

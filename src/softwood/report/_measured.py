@@ -131,6 +131,7 @@ def _cell(count: int, total: int, *, right: bool) -> Markup:
 
 
 # ------------------------------------------------------------------ leaves
+TRAINING = "training rows"
 Listings = Sequence[tuple[str, Sequence[LeafObserved]]]
 """Which rows, in words, and what was observed on them in each leaf."""
 
@@ -143,7 +144,7 @@ def listings(certificate: Certificate | None, record: Mapping[str, Any], found: 
         record: how the model was made.
         found: answers on the rows that were passed, or None.
     """
-    made = [("training rows", listed_from(search_of(record).get("leaves", ())))]
+    made = [(TRAINING, listed_from(search_of(record).get("leaves", ())))]
     made += [] if certificate is None else [("certificate's rows", certificate.leaves)]
     if found is not None and found.model.n_trees == 1:
         weight = found.weight if found.weighted else None
@@ -170,11 +171,12 @@ def _leaves(model: HardEnsemble, listed: Listings) -> Markup:
         return join([tag("h3", "Leaves"), tag("p", text)])
     if model.n_leaves > MOST_LEAVES:
         return join([tag("h3", "Leaves"), tag("p", f"{model.n_leaves:,} leaves are too many for a table.")])
-    head = ["leaf", "answer", "training weight", "ships"]
+    weighed = not listed or listed[0][0] != TRAINING
+    head = ["leaf", "answer", *(["training weight"] if weighed else []), "ships"]
     head += [name for title, _ in listed for name in (title, "observed (interval)")]
     rows = []
     for line, (leaf, _, name, ships) in enumerate(leaf_answers(model)):
-        cells = [f"{leaf}", name, number(model.counts[leaf])]
+        cells = [f"{leaf}", name, *([number(model.counts[leaf])] if weighed else [])]
         cells.append(percent(ships) if model.classes is not None else number(ships))
         for _, observed in listed:
             cells += [number(observed[line].n), _observed(observed[line], model)]
