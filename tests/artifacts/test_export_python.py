@@ -211,6 +211,7 @@ def test_the_file_splits_dates_as_the_model_does(tmp_path):
     dates = [
         "2024-03-05", "2024/3/5 14:30", "05.03.2024", "31.12.1999 23:59:59.5", "2023-01-01T00:00:00+02:00", "NA",
         None, " 2024-02-29 ", "2024-06-30 7:05Z",
+        "5 March 2024", "5-Mar-2024 14:30", "Mar. 5, 2024", "sept 30 2023", "2024-03",
     ]  # fmt: skip
     for position, threshold in enumerate((2023.5, 5.5, 15.5, 2.5, 12.5)):
         model = HardEnsemble(
@@ -225,3 +226,5 @@ def test_the_file_splits_dates_as_the_model_does(tmp_path):
         assert space["predict"]({"t": datetime(2024, 3, 5, 14)}) == model.predict({"t": ["2024-03-05 14:00"]})[0]
         with pytest.raises(ValueError, match="which is no date"):
             space["predict"]({"t": "05/03/2024"})
+        with pytest.raises(ValueError, match="which is no date"):
+            space["predict"]({"t": "5 Marsh 2024"})

@@ -90,6 +90,10 @@ ZONE = r"\\s*(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 TIME = r"(?:[T ]\\s*(?P<hour>[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\\.[0-9]+)?)?" + ZONE + r")?\\s*"
 YEAR_FIRST = re.compile(r"\\s*(?P<year>[0-9]{4})(?P<sep>[-/])(?P<month>[0-9]{1,2})(?P=sep)(?P<day>[0-9]{1,2})" + TIME)
 DAY_FIRST = re.compile(r"\\s*(?P<day>[0-9]{1,2})\\.(?P<month>[0-9]{1,2})\\.(?P<year>[0-9]{4})" + TIME)
+DAY_NAME = re.compile(r"\\s*(?P<day>[0-9]{1,2})[ -](?P<name>[A-Za-z]{3,9})\\.?[ ,-]+(?P<year>[0-9]{4})" + TIME)
+NAME_DAY = re.compile(r"\\s*(?P<name>[A-Za-z]{3,9})\\.? (?P<day>[0-9]{1,2}),? +(?P<year>[0-9]{4})" + TIME)
+MONTH = re.compile(r"\\s*(?P<year>(?:19|20)[0-9]{2})-(?P<month>0[1-9]|1[0-2])\\s*")
+NAMES = "january february march april may june july august september october november december".split()
 
 
 def date_source(name, names):
@@ -108,9 +112,16 @@ def with_date_parts(row):
     return dict(row, **made) if made else row
 
 
+def month_of(name):
+    """Return the number of a month from its name, or the first three letters of it."""
+    short = "sep" if name.lower() == "sept" else name.lower()
+    return (NAMES if short in NAMES else [month[:3] for month in NAMES]).index(short) + 1
+
+
 def date_parts(name, value):
-    """Return year, month, day, weekday (0 is Monday) and hour of 2024-03-05, 2024/3/5 or 05.03.2024, with or without
-    a time, or of a date of Python; NaN where it is missing. An offset such as +02:00 is dropped."""
+    """Return year, month, day, weekday (0 is Monday) and hour of a date of Python, or of a text such as 2024-03-05,
+    2024/3/5, 05.03.2024, 5 March 2024 or Mar 5, 2024, with or without a time; of the month 2024-03 year and month;
+    NaN where it is missing. An offset such as +02:00 is dropped."""
     if value is None or value != value:
         return [math.nan] * 5
     if isinstance(value, datetime.date):
@@ -118,9 +129,15 @@ def date_parts(name, value):
     text = str(value)
     if text.strip().lower() in MISSING:
         return [math.nan] * 5
+    found = MONTH.fullmatch(text)
+    if found:
+        return [int(found.group("year")), int(found.group("month")), math.nan, math.nan, math.nan]
     found = YEAR_FIRST.fullmatch(text) or DAY_FIRST.fullmatch(text)
+    named = None if found else DAY_NAME.fullmatch(text) or NAME_DAY.fullmatch(text)
     try:
-        day = datetime.date(*(int(found.group(part)) for part in ("year", "month", "day")))
+        month = month_of(named.group("name")) if named else int(found.group("month"))
+        found = found or named
+        day = datetime.date(int(found.group("year")), month, int(found.group("day")))
     except (AttributeError, ValueError):
         raise ValueError("column %r holds %r, which is no date" % (name, value))
     return [day.year, day.month, day.day, day.weekday(), int(found.group("hour") or 0)]
