@@ -7,6 +7,8 @@ import pytest
 
 from softwood.kernels import MISSING, boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
 
+FREE = np.zeros(3, np.int8)
+
 
 def problem(seed, n=60, features=3, bins=6, outputs=2, missing=0.2):
     rng = np.random.default_rng(seed)
@@ -54,7 +56,7 @@ def gains(tree, codes, sums, active, l2):
 def test_every_split_is_the_best_of_its_leaf_and_leaves_are_split_by_gain(seed):
     codes, bins, sums = problem(seed)
     active = np.random.default_rng(seed).random(codes.shape[1]) < 0.8
-    tree = grow_boosted(codes, bins, sums, active, np.ones(3, bool), 5, 8, 2.0, 0.7)
+    tree = grow_boosted(codes, bins, sums, active, np.ones(3, bool), 5, 8, 2.0, 0.7, FREE)
     found, rows_of = gains(tree, codes, sums, active, 0.7)
     for node, gain in found.items():
         np.testing.assert_allclose(gain, best_gain(codes, bins, sums, rows_of[node], 2.0, 0.7), rtol=1e-9)
@@ -68,7 +70,7 @@ def test_every_split_is_the_best_of_its_leaf_and_leaves_are_split_by_gain(seed):
 def test_leaf_values_are_newton_steps():
     codes, bins, sums = problem(9)
     active = np.ones(codes.shape[1], bool)
-    tree = grow_boosted(codes, bins, sums, active, np.ones(3, bool), 4, 8, 1.0, 0.5)
+    tree = grow_boosted(codes, bins, sums, active, np.ones(3, bool), 4, 8, 1.0, 0.5, FREE)
     reached = boosted_leaves(codes, *tree[:4])
     for leaf in np.unique(reached):
         total = sums[reached == leaf].sum(0)
@@ -78,10 +80,10 @@ def test_leaf_values_are_newton_steps():
 def test_limits_hold():
     codes, bins, sums = problem(3, n=200)
     active, allowed = np.ones(200, bool), np.array([False, True, True])
-    shallow = grow_boosted(codes, bins, sums, active, allowed, 31, 2, 1.0, 1.0)
+    shallow = grow_boosted(codes, bins, sums, active, allowed, 31, 2, 1.0, 1.0, FREE)
     assert (shallow[0] >= 0).sum() == 3
     assert 0 not in shallow[0][shallow[0] >= 0]
-    heavy = grow_boosted(codes, bins, sums, active, allowed, 31, 9, 40.0, 1.0)
+    heavy = grow_boosted(codes, bins, sums, active, allowed, 31, 9, 40.0, 1.0, FREE)
     reached = boosted_leaves(codes, *heavy[:4])
     assert min(sums[reached == leaf, 0].sum() for leaf in np.unique(reached)) >= 40.0
 
@@ -89,10 +91,10 @@ def test_limits_hold():
 def test_rows_that_do_not_count_change_nothing():
     codes, bins, sums = problem(5, n=100)
     active = np.arange(100) < 70
-    tree = grow_boosted(codes, bins, sums, active, np.ones(3, bool), 6, 5, 1.0, 1.0)
+    tree = grow_boosted(codes, bins, sums, active, np.ones(3, bool), 6, 5, 1.0, 1.0, FREE)
     other = sums.copy()
     other[70:] *= 100
-    again = grow_boosted(codes, bins, other, active, np.ones(3, bool), 6, 5, 1.0, 1.0)
+    again = grow_boosted(codes, bins, other, active, np.ones(3, bool), 6, 5, 1.0, 1.0, FREE)
     for first, second in zip(tree, again, strict=True):
         np.testing.assert_array_equal(first, second)
 

@@ -14,6 +14,7 @@ from softwood.artifacts._export import FORMATS, ExportReport, export
 from softwood.artifacts._export_json import load_json
 from softwood.artifacts._import import import_model
 from softwood.artifacts._kit import kit
+from softwood.artifacts._monotone import ConstraintError, check_monotone, verified_constraints
 from softwood.artifacts._probes import probes
 from softwood.artifacts._rules import rules
 from softwood.artifacts._verify import ExportMismatchError
@@ -21,11 +22,13 @@ from softwood.artifacts._verify import ExportMismatchError
 __all__ = [
     "FORMATS",
     "Column",
+    "ConstraintError",
     "Counterfactual",
     "Explanation",
     "ExportMismatchError",
     "ExportReport",
     "HardEnsemble",
+    "check_monotone",
     "encode_table",
     "export",
     "import_model",
@@ -33,4 +36,5 @@ __all__ = [
     "load_json",
     "probes",
     "rules",
+    "verified_constraints",
 ]

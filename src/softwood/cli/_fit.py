@@ -49,6 +49,9 @@ class FitOptions:
         quantile: level of the loss ``"quantile"``.
         test: path of a table to certify on instead of rows held out.
         drop: columns to leave out.
+        increasing: columns with which the answer may not fall.
+        decreasing: columns with which it may not rise.
+        forbid: columns that no node may test; they stay in the table's form.
         ordered: ``"COL=low,medium,high"``, the order of a column's levels; ``"COL="`` for none.
         weight: column of the rows' weights, or None.
         group: column of groups that no split parts, or None.
@@ -76,6 +79,9 @@ class FitOptions:
     quantile: float = 0.5
     test: str | None = None
     drop: tuple[str, ...] = ()
+    increasing: tuple[str, ...] = ()
+    decreasing: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()
     ordered: tuple[str, ...] = ()
     weight: str | None = None
     group: str | None = None
@@ -164,6 +170,12 @@ def _learner(options: FitOptions, data: Prepared) -> Any:
         "init": options.init,
         "tune": options.tune,
     }
+    signs = {**dict.fromkeys(options.increasing, 1), **dict.fromkeys(options.decreasing, -1)}
+    common["monotonic_cst"] = signs or None
+    # the parts of a date are forbidden with it
+    names = [column.name for column in data.found.columns]
+    parts = [name for name in names for asked in options.forbid if name == asked or name.startswith(f"{asked}.")]
+    common["forbidden"] = [*dict.fromkeys([*parts, *(name for name in options.forbid if not parts)])] or None
     if not is_classes:
         common["quantile"] = options.quantile
     if is_tree:
@@ -188,7 +200,8 @@ def _on_test(options: FitOptions, test: Scored, learner: Any) -> Certificate:
         limits.append("rows that training has not seen: the test file is the training table")
     return certificate_on(
         learner.artifact_, learner.soft_, test.frame, test.y, test.weight, rows=f"the rows of {options.test}",
-        ships=learner.certificate_.ships, loss=learner.loss_.certified(), not_covered=limits,
+        ships=learner.certificate_.ships, loss=learner.loss_.certified(),
+        constraints=learner.record_["constraints"], not_covered=limits,
     )  # fmt: skip
 
 
@@ -295,6 +308,13 @@ def register(app: typer.Typer) -> None:
         quantile: Annotated[float, typer.Option(help="Level of --loss quantile.")] = 0.5,
         test: Annotated[str | None, typer.Option(metavar="FILE", help="Certify on this table, train on all.")] = None,
         drop: Annotated[list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")] = None,
+        increasing: Annotated[
+            list[str] | None, typer.Option(metavar="COL", help="The answer never falls with it; repeatable.")
+        ] = None,
+        decreasing: Annotated[
+            list[str] | None, typer.Option(metavar="COL", help="The answer never rises with it; repeatable.")
+        ] = None,
+        forbid: Annotated[list[str] | None, typer.Option(metavar="COL", help="No node tests it; repeatable.")] = None,
         ordered: Annotated[
             list[str] | None,
             typer.Option(metavar="COL=A,B,C", help="Levels from low to high; COL= for no order; repeatable."),
@@ -331,7 +351,8 @@ def register(app: typer.Typer) -> None:
         """Fit a tree or a forest to a table, harden it, certify it, and save it."""
         options = FitOptions(
             table, tuple(target), task, shape, max_depth, size, min_samples_leaf, metric, loss, quantile, test,
-            tuple(drop or ()), tuple(ordered or ()), weight, group, time, tuple(keep or ()),
+            tuple(drop or ()), tuple(increasing or ()), tuple(decreasing or ()), tuple(forbid or ()),
+            tuple(ordered or ()), weight, group, time, tuple(keep or ()),
             None if time_limit is None else read_duration(time_limit), effort, holdout, seed, stability, out,
             init, tune,
         )  # fmt: skip

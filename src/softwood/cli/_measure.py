@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,8 @@ def _texts(values: pd.Series) -> np.ndarray:
 
 def certificate_on(
     model: HardEnsemble, soft: Any, frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray | None = None, *, rows: str,
-    ships: str | None = None, loss: Any = None, not_covered: Sequence[str] = (),
+    ships: str | None = None, loss: Any = None, constraints: Mapping[str, Any] | None = None,
+    not_covered: Sequence[str] = (),
 ) -> Certificate:  # fmt: skip
     """Certify a model on rows whose targets are known.
 
@@ -87,15 +89,18 @@ def certificate_on(
         rows: which rows these are, in words.
         ships: what ships, in words.
         loss: as ``lifecycle.certify`` takes it; None for the task's usual one.
+        constraints: what ``verified_constraints`` is asked to verify, or None.
         not_covered: further limits.
     """
+    from softwood.artifacts import verified_constraints
     from softwood.lifecycle import certify
 
-    return certify(
+    found = certify(
         model, soft, (frame, y), loss=loss or usual_loss(model),
         rounded=None if soft is None else soft.rounded, classes=model.classes,
         sample_weight=weight, rows=rows, ships=ships or describe_model(model), not_covered=not_covered, level=_LEVEL,
     )  # fmt: skip
+    return replace(found, verified=tuple(verified_constraints(model, **constraints)) if constraints else ())
 
 
 def usual_loss(model: HardEnsemble) -> str:

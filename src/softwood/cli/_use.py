@@ -110,8 +110,10 @@ def certificate(model: Model, source: str, targets: Sequence[str] | None = None)
     if loss is not None and ":" in loss and not loss.startswith("quantile:"):
         limits.append(f"the loss that was trained, {loss}: code that a file names is not run")
         loss = None
+    constraints = model.record.get("search", {}).get("constraints")
     return certificate_on(
-        model.ensemble, model.soft(), rows.frame, rows.y, rows.weight, rows=told, loss=loss, not_covered=limits
+        model.ensemble, model.soft(), rows.frame, rows.y, rows.weight, rows=told, loss=loss, constraints=constraints,
+        not_covered=limits,
     )  # fmt: skip
 
 

@@ -20,6 +20,14 @@ def _score(sums: np.ndarray, outputs: int, l2: float) -> float:
 
 
 @njit(nogil=True, cache=True)
+def _bounded(sums: np.ndarray, l2: float, low: float, high: float) -> tuple[float, float]:
+    """Return the best value of a leaf with one output within bounds, and minus twice the loss that it adds."""
+    curvature = sums[2] + l2
+    value = min(max(-sums[1] / curvature if curvature > 0.0 else 0.0, low), high)
+    return value, -2.0 * sums[1] * value - curvature * value * value
+
+
+@njit(nogil=True, cache=True)
 def _best_split(
     codes: np.ndarray,
     n_bins: np.ndarray,
@@ -28,6 +36,9 @@ def _best_split(
     allowed: np.ndarray,
     l2: float,
     min_leaf: float,
+    signs: np.ndarray,
+    low: float,
+    high: float,
 ) -> tuple[float, int, int, bool]:
     """Return gain, feature, cut and missing direction of the best split of one leaf; feature -1 if there is none.
 
@@ -39,6 +50,9 @@ def _best_split(
         allowed: bool ``[F]``.
         l2: added to each curvature.
         min_leaf: least weight on each side.
+        signs: ``direction`` of ``grow_boosted``.
+        low: least value of the leaf's two sides, if there is a direction.
+        high: largest.
     """
     width = sums.shape[1]
     outputs = width // 2
@@ -47,7 +61,8 @@ def _best_split(
     for row in rows:
         for j in range(width):
             total[j] += sums[row, j]
-    unsplit = _score(total, outputs, l2)
+    constrained = signs.any()
+    unsplit = _bounded(total, l2, low, high)[1] if constrained else _score(total, outputs, l2)
     histogram = np.empty((MISSING + 1, width))
     for feature in range(codes.shape[0]):
         if not allowed[feature]:
@@ -72,7 +87,14 @@ def _best_split(
                     right[j] = total[j] - left[j]
                 if min(left[0], right[0]) < min_leaf or right[0] <= 1e-12 * total[0]:
                     continue
-                gain = _score(left, outputs, l2) + _score(right, outputs, l2) - unsplit
+                if constrained:
+                    left_value, left_score = _bounded(left, l2, low, high)
+                    right_value, right_score = _bounded(right, l2, low, high)
+                    if signs[feature] * (right_value - left_value) < 0.0:
+                        continue
+                    gain = left_score + right_score - unsplit
+                else:
+                    gain = _score(left, outputs, l2) + _score(right, outputs, l2) - unsplit
                 if gain > best_gain + 1e-12 * abs(unsplit):
                     best_gain, best_feature, best_cut = gain, feature, b
                     best_missing = direction == 1 if has_missing else left[0] >= right[0]
@@ -90,6 +112,7 @@ def grow_boosted(
     max_depth: int,
     min_leaf: float,
     l2: float,
+    direction: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     r"""Grow a tree that follows the Newton direction of a loss, splitting the leaf with the largest gain first.
 
@@ -106,6 +129,9 @@ def grow_boosted(
         max_depth: >= 1.
         min_leaf: least weight on each side of a split.
         l2: :math:`\lambda`.
+        direction: int8 ``[F]``: 1 where the value may not fall with the feature, -1 where it may not rise, else 0;
+            zeros only, or K = 1. The two sides of a split on such a feature keep to their sides of the middle between
+            their values, and so does all that is split off them.
 
     Returns:
         feature (-1 at a leaf), cut, missing_left, left child, values ``[N, K]`` (zero at inner nodes), of
@@ -116,7 +142,7 @@ def grow_boosted(
         >>> codes = np.array([[0, 0, 1, 1]], np.uint8)
         >>> sums = np.array([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, -1.0, 1.0]])
         >>> on = np.ones(4, np.bool_)
-        >>> tree = grow_boosted(codes, np.array([2], np.int32), sums, on, on[:1], 2, 3, 1.0, 0.0)
+        >>> tree = grow_boosted(codes, np.array([2], np.int32), sums, on, on[:1], 2, 3, 1.0, 0.0, np.zeros(1, np.int8))
         >>> tree[0].tolist(), tree[4].ravel().tolist()
         ([0, -1, -1], [0.0, -1.0, 1.0])
     """
@@ -130,12 +156,17 @@ def grow_boosted(
     depth = np.zeros(most, dtype=np.int32)
     gains = np.full(most, -1.0)
     found = np.zeros((most, 3), dtype=np.int32)
+    low, high = np.full(most, -np.inf), np.full(most, np.inf)
+    constrained = direction.any()
     stop[0] = order.shape[0]
     used, leaves, fresh = 1, 1, 0  # nodes from ``fresh`` on have not been searched yet
     while True:
         for node in range(fresh, used):
             if depth[node] < max_depth and leaves < max_leaves:
-                gain, f, c, m = _best_split(codes, n_bins, order[start[node] : stop[node]], sums, allowed, l2, min_leaf)
+                gain, f, c, m = _best_split(
+                    codes, n_bins, order[start[node] : stop[node]], sums, allowed, l2, min_leaf, direction, low[node],
+                    high[node],
+                )  # fmt: skip
                 if f >= 0:
                     gains[node] = gain
                     found[node, 0], found[node, 1], found[node, 2] = f, c, 1 if m else 0
@@ -149,6 +180,8 @@ def grow_boosted(
         start[used], stop[used], depth[used] = start[node], middle, depth[node] + 1
         start[used + 1], stop[used + 1], depth[used + 1] = middle, stop[node], depth[node] + 1
         gains[node] = -1.0
+        if constrained:
+            _bound_children(sums, order, start, stop, l2, direction[feature[node]], node, used, low, high)
         used, leaves = used + 2, leaves + 1
     for node in range(used):
         if feature[node] >= 0:
@@ -159,7 +192,39 @@ def grow_boosted(
                 gradient += sums[row, 1 + k]
                 curvature += sums[row, 1 + outputs + k]
             values[node, k] = -gradient / curvature if curvature > 0.0 else 0.0
+            if constrained:
+                values[node, k] = min(max(values[node, k], low[node]), high[node])
     return feature[:used], cut[:used], missing_left[:used], left[:used], values[:used]
+
+
+@njit(nogil=True, cache=True)
+def _bound_children(
+    sums: np.ndarray,
+    order: np.ndarray,
+    start: np.ndarray,
+    stop: np.ndarray,
+    l2: float,
+    direction: int,
+    node: int,
+    left: int,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> None:
+    """Hand a node's bounds on to its children, and part them at the middle of their values along a direction."""
+    values = np.zeros(2)
+    for side in range(2):
+        child = left + side
+        low[child], high[child] = low[node], high[node]
+        total = np.zeros(3)
+        for row in order[start[child] : stop[child]]:
+            for j in range(3):
+                total[j] += sums[row, j]
+        values[side] = _bounded(total, l2, low[node], high[node])[0]
+    middle = 0.5 * (values[0] + values[1])
+    if direction > 0:
+        high[left], low[left + 1] = middle, middle
+    elif direction < 0:
+        low[left], high[left + 1] = middle, middle
 
 
 @njit(nogil=True, cache=True)

@@ -35,6 +35,8 @@ class Problem(NamedTuple):
         smoothing: float, pseudo-rows at the prior in each leaf, >= 0.
         min_leaf: float, least weight on each side of a split.
         kind: ``ENTROPY``, ``SQUARED`` or ``ERROR``.
+        direction: int8 ``[F]``: 1 or -1 where the last output may not fall or rise from a left leaf to the right one
+            of a fresh split; empty for no such feature.
 
     Example:
         >>> codes = np.array([[0, 1, MISSING]], np.uint8)
@@ -55,6 +57,7 @@ class Problem(NamedTuple):
     smoothing: float
     min_leaf: float
     kind: int
+    direction: np.ndarray = np.zeros(0, np.int8)
 
 
 @njit(nogil=True, cache=True)
@@ -91,6 +94,16 @@ def leaf_cost(stats: np.ndarray, prior: np.ndarray, smoothing: float, kind: int)
     if kind == SQUARED:
         return -squares
     return entropy if kind == ENTROPY else total - largest + ERROR_TIE * entropy
+
+
+@njit(nogil=True, cache=True)
+def _falls(data: Problem, left: np.ndarray, right: np.ndarray, direction: int) -> bool:
+    """Say whether the last output goes against a direction from the left leaf to the right one."""
+    k = data.prior.shape[0] - 1
+    added = data.smoothing * data.prior[k]
+    left_value = (left[1 + k] + added) / (left[0] + data.smoothing)
+    right_value = (right[1 + k] + added) / (right[0] + data.smoothing)
+    return direction * (right_value - left_value) < 0.0
 
 
 @njit(nogil=True, cache=True)
@@ -177,6 +190,8 @@ def best_splits(
                         continue
                     if given:
                         cost = side_left[1]
+                    elif data.direction.shape[0] > 0 and _falls(data, side_left, side_right, data.direction[feature]):
+                        continue
                     else:
                         cost = leaf_cost(side_left, data.prior, data.smoothing, data.kind)
                         cost += leaf_cost(side_right, data.prior, data.smoothing, data.kind)

@@ -97,6 +97,7 @@ class Certificate:
         score: its value for what ships, with interval.
         level: confidence of the intervals.
         not_covered: what the certificate says nothing about.
+        verified: what holds for every row there can be, in words.
         leaves: of one tree, what each leaf ships and what was observed in it on these rows.
         versus_soft: loss of what ships minus that of the soft model, row by row.
         versus_rounded: the same for the plain rounding.
@@ -128,6 +129,7 @@ class Certificate:
     score: Estimate | None = None
     level: float = 0.95
     not_covered: tuple[str, ...] = ()
+    verified: tuple[str, ...] = ()
     leaves: tuple[LeafObserved, ...] = ()
     versus_soft: Paired | None = None
     versus_rounded: Paired | None = None
@@ -193,7 +195,8 @@ class Certificate:
             50
         """
         content = asdict(self)
-        content["flips"], content["not_covered"] = list(self.flips), list(self.not_covered)
+        for name in ("flips", "not_covered", "verified"):
+            content[name] = list(content[name])
         content["leaves"] = listed_to(self.leaves)
         return {
             "format": _FORMAT,
@@ -237,12 +240,15 @@ class Certificate:
         for name, kind in kinds.items():
             values[name] = None if values[name] is None else kind(**values[name])
         values["leaves"] = listed_from(values["leaves"])
-        values["flips"], values["not_covered"] = tuple(values["flips"]), tuple(values["not_covered"])
+        for name in ("flips", "not_covered", "verified"):
+            values[name] = tuple(values[name])
         return cls(**values)
 
     def __str__(self) -> str:
         lines = [f"What ships: {self.ships}", f"Measured on: {self.rows} ({self.n} rows)", "Does not cover:"]
         lines += [f"  - {text}" for text in self.not_covered]
+        if self.verified:
+            lines.append(f"Verified for every row: {'; '.join(self.verified)}")
         losses = [f"what ships {self.loss_shipped:.6g}"]
         if self.loss_rounded is not None:
             losses.append(f"plain rounding {self.loss_rounded:.6g}")

@@ -13,11 +13,12 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from softwood.artifacts import Column, HardEnsemble, encode_table
+from softwood.artifacts import Column, HardEnsemble, encode_table, verified_constraints
 from softwood.core import InputError, SoftwoodWarning, check_number
 from softwood.data import describe, read_table, row_groups, row_times
 from softwood.lifecycle import Certificate, certify
 from softwood.trees._brought import Brought, bring, untouched
+from softwood.trees._constraints import asked_constraints, read_directions, read_forbidden
 from softwood.trees._explained import Explained, training_facts
 from softwood.trees._folds import held_out
 from softwood.trees._labels import plain_labels
@@ -139,6 +140,9 @@ class TableLearner(Explained, BaseEstimator):
     record_: dict[str, Any]
     feature_importances_: np.ndarray
     holdout: float
+    init: Any
+    monotonic_cst: Any
+    forbidden: Any
     loss_: Loss
 
     def _table(self, x: Any, y: Any, **checks: Any) -> Training:
@@ -166,6 +170,18 @@ class TableLearner(Explained, BaseEstimator):
         share = check_number("holdout", self.holdout, low=0, high=0.5)
         share = share if rows.n >= _LEAST_TO_HOLD_OUT else 0.0
         return held_out(rows, share, _MOST_HELD_OUT, np.random.default_rng(seed))
+
+    def _constrained(self, rows: Rows) -> Rows:
+        """Return the rows with the directions and the forbidden columns that the parameters mean."""
+        outputs = 1 if rows.is_classification and rows.targets.shape[1] == 2 else rows.targets.shape[1]
+        direction = read_directions(self.monotonic_cst, rows.columns, outputs)
+        forbidden = read_forbidden(self.forbidden, rows.columns)
+        if self.init is not None and (direction.any() or forbidden.any()):
+            raise InputError(
+                "a model that was brought takes no constraints", got="init with monotonic_cst or forbidden",
+                allowed="one of them", fix="leave init out; check_monotone says whether the brought model is monotone",
+            )  # fmt: skip
+        return replace(rows, direction=direction, forbidden=forbidden)
 
     def _learned(self, rows: Rows, aside: np.ndarray) -> Rows:
         """Return the rows that are not set aside; their weights have mean 1, whatever those aside weigh."""
@@ -200,6 +216,7 @@ class TableLearner(Explained, BaseEstimator):
         self.feature_importances_ = importance
         self.loss_ = loss
         limits = [*limits, *record.get("not_covered", ())]
+        self.record_["constraints"] = asked_constraints(self.monotonic_cst, self.forbidden, self.artifact_.columns)
         measured = data.take(aside if aside.any() else ~aside)
         if not aside.any():
             rows = f"the {len(measured.y)} training rows"
@@ -215,12 +232,13 @@ class TableLearner(Explained, BaseEstimator):
         model, soft = self.artifact_, self.soft_
         trees = "one tree" if model.n_trees == 1 else f"{model.n_trees} trees"
         found_by = self.record_["shipped"]["search"]
-        return certify(
+        found = certify(
             model, soft, (table, y), loss=self.loss_.certified(),
             rounded=None if soft is None else soft.rounded, classes=model.classes, sample_weight=weight, rows=rows,
             ships=f"{trees} of {model.n_leaves} leaves, depth {model.depth}, found by {found_by}",
             not_covered=limits,
         )  # fmt: skip
+        return replace(found, verified=tuple(verified_constraints(model, **self.record_["constraints"])))
 
     def certify(self, X: Any, y: Any, sample_weight: Any = None, *, rows: str = "rows given to certify") -> Certificate:
         """Certify the fitted model on further rows.

@@ -163,7 +163,7 @@ def gradient_candidates(
         return _kicked(starts[id(group)], _problem(group, setting), effort, seed)
 
     trees = [_each(groups, jobs, _partial(fit, setting)) for setting in settings]
-    if groups[0].rows.asked_other:  # soft copies hold leaves of the usual losses only
+    if groups[0].rows.asked_other or groups[0].rows.direction.any():  # soft copies keep to neither
         return [Candidate(setting, found) for setting, found in zip(settings, trees, strict=True)]
     is_classes = groups[0].rows.is_classification
     means = [[Hardening(group.codec, _problem(group, setting), is_classes) for group in groups] for setting in settings]

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from softwood.kernels import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
+from softwood.trees._constraints import monotone_boosted
 from softwood.trees._rows import Group, Rows
 
 _REFIT_STEPS = 60  # of L-BFGS; the objective is convex and starts near its optimum
@@ -131,7 +132,7 @@ def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
     places: list[np.ndarray] = []
     values: list[np.ndarray] = []
     masks: list[np.ndarray] = []
-    allowed = np.ones(group.codec.n_features, bool)
+    allowed, direction = np.ones(group.codec.n_features, bool), group.direction
     left, turn, idle = budget, 0, 0
     while left >= 2 * width and idle < outputs:
         _, gradient, curvature = loss.parts(raw, rows)
@@ -140,7 +141,7 @@ def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
         sums *= rows.weight[:, None]
         feature, cut, missing_left, child, found = grow_boosted(
             group.codes, group.codec.n_bins, sums, active, allowed, min(setting.leaves, left // width),
-            setting.max_depth, setting.min_leaf, setting.l2,
+            setting.max_depth, setting.min_leaf, setting.l2, direction,
         )  # fmt: skip
         turn += 1
         if len(feature) == 1:  # no split helps this output any more
@@ -153,10 +154,14 @@ def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
         steps = np.zeros((len(feature), outputs))
         steps[:, part] = found
         steps = setting.rate * loss.leaf_steps(raw, rows, weight, np.where(active, nodes, -1).astype(np.int32), steps)
+        grown = BoostedTree(feature, cut, missing_left, child)
+        if direction.any():
+            heavy = np.bincount(nodes, weight, len(steps))
+            steps[:, 0] = monotone_boosted(grown, steps[:, 0], heavy, group.codec.n_bins, direction)
         leaf = np.zeros((int(ends.sum()), outputs))
         mask = np.zeros_like(leaf)
         leaf[:, part], mask[:, part] = steps[ends][:, part], 1.0
-        trees.append(BoostedTree(feature, cut, missing_left, child))
+        trees.append(grown)
         places.append(of_node)
         raw[:, part] += steps[nodes][:, part]
         values.append(leaf)
@@ -200,9 +205,26 @@ def refit_leaves(forest: Forest, group: Group, l2: float) -> Forest:
 
     start = np.concatenate([forest.values.ravel(), forest.base])
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _REFIT_STEPS})
-    better = replace(forest, values=found.x[:count].reshape(shape), base=found.x[count:])
+    better = _monotone(replace(forest, values=found.x[:count].reshape(shape), base=found.x[count:]), group)
     before, after = (
         float(rows.loss.parts(sum_leaves(leaf, each.values, each.base), rows)[0] @ rows.weight)
         for each in (forest, better)
     )
     return better if after <= before else forest
+
+
+def _monotone(forest: Forest, group: Group) -> Forest:
+    """Return the forest with the leaves of each tree projected on the order that monotone columns ask for."""
+    direction = group.direction
+    if not direction.any():
+        return forest
+    values = forest.values.copy()
+    weight = group.rows.weight * group.active
+    leaves = forest.leaves(group.codes)
+    for tree, of_node, leaf in zip(forest.trees, forest.leaf_of_node, leaves, strict=True):
+        ends = of_node >= 0
+        heavy, here = np.zeros(len(of_node)), np.zeros(len(of_node))
+        heavy[ends] = np.bincount(leaf, weight, len(values))[of_node[ends]]
+        here[ends] = values[of_node[ends], 0]
+        values[of_node[ends], 0] = monotone_boosted(tree, here, heavy, group.codec.n_bins, direction)[ends]
+    return replace(forest, values=values)

@@ -82,6 +82,7 @@ class ForestLearner(TableLearner):
         """Set certificate rows aside and search on the others, or take a brought model as it is; return what was
         found and the rows set aside.
         """
+        rows = self._constrained(rows)
         aside = self._aside(rows, options.seed)
         brought = None if self.init is None else self._bring(self.init, data, rows, classes)
         if brought is not None and self.tune is False:
@@ -146,6 +147,9 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         metric: what selection compares: ``"log_loss"`` or ``"accuracy"``; None for log-loss, or a loss of your own.
         class_weight: ``"balanced"``, or a dict from label to weight; multiplies the rows' weights in training and
             selection.
+        monotonic_cst: dict from column to 1 (the answer never falls with it), -1 (never rises) or 0, or an array over
+            the columns; of two classes, the answer is the probability of the second. Verified on what ships.
+        forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: share of the settings that are screened.
         time_limit: seconds; leaves out settings, and ``record_`` says so.
@@ -191,6 +195,8 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         loss: Any = "log_loss",
         metric: str | None = None,
         class_weight: Any = None,
+        monotonic_cst: Any = None,
+        forbidden: Any = None,
         holdout: float = 0.1,
         effort: float = 1.0,
         time_limit: float | None = None,
@@ -207,6 +213,8 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         )  # fmt: skip
         self.loss = loss
         self.class_weight = class_weight
+        self.monotonic_cst = monotonic_cst
+        self.forbidden = forbidden
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None
@@ -256,6 +264,9 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         quantile: which one ``"quantile"`` predicts, in (0, 1).
         metric: what selection compares: ``"squared"`` or ``"absolute"`` error, on targets of one scale; None for the
             loss.
+        monotonic_cst: dict from column to 1 (the answer never falls with it), -1 (never rises) or 0, or an array over
+            the columns; of two classes, the answer is the probability of the second. Verified on what ships.
+        forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: share of the settings that are screened.
         time_limit: seconds; leaves out settings, and ``record_`` says so.
@@ -297,6 +308,8 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         loss: Any = "squared",
         quantile: float = 0.5,
         metric: str | None = None,
+        monotonic_cst: Any = None,
+        forbidden: Any = None,
         holdout: float = 0.1,
         effort: float = 1.0,
         time_limit: float | None = None,
@@ -313,6 +326,8 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         )  # fmt: skip
         self.loss = loss
         self.quantile = quantile
+        self.monotonic_cst = monotonic_cst
+        self.forbidden = forbidden
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None

@@ -79,6 +79,7 @@ class TreeLearner(TableLearner):
         """Set certificate rows aside and search on the others, or ship a brought model as it is; return what was found
         (None: all is done) and the rows set aside.
         """
+        rows = self._constrained(rows)
         aside = self._aside(rows, options.seed)
         brought = None if self.init is None else self._bring(self.init, data, rows, classes)
         if brought is not None:
@@ -123,6 +124,9 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         metric: what selection compares: ``"accuracy"`` or ``"log_loss"``; None for accuracy, or a loss of your own.
         class_weight: ``"balanced"``, or a dict from label to weight; multiplies the rows' weights in training and
             selection.
+        monotonic_cst: dict from column to 1 (the answer never falls with it), -1 (never rises) or 0, or an array over
+            the columns; of two classes, the answer is the probability of the second. Verified on what ships.
+        forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: multiplies kicks, restarts and epochs.
         time_limit: seconds; leaves out candidates, and ``record_`` says which.
@@ -170,6 +174,8 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         loss: Any = "log_loss",
         metric: str | None = None,
         class_weight: Any = None,
+        monotonic_cst: Any = None,
+        forbidden: Any = None,
         holdout: float = 0.1,
         effort: float = 1.0,
         time_limit: float | None = None,
@@ -187,6 +193,8 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         )  # fmt: skip
         self.loss = loss
         self.class_weight = class_weight
+        self.monotonic_cst = monotonic_cst
+        self.forbidden = forbidden
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None) -> TreeClassifier:
         """Find, harden and certify the tree.
@@ -213,7 +221,7 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         names = [f"P({label})" for label in (self.classes_[1:] if count == 2 else self.classes_)]
         self.artifact_ = to_ensemble(
             found.choice.tree, found.codec, values, found.counts, outputs=names, link="probability",
-            classes=self.classes_.tolist(), drop_unreached=found.choice.leaf is None,
+            classes=self.classes_.tolist(), drop_unreached=found.choice.leaf is None and not found.rows.direction.any(),
         )  # fmt: skip
         parents = found.choice.candidate.soft
         self.soft_ = SoftModel.of(parents[0], None) if parents else None
@@ -241,6 +249,9 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         quantile: which one ``"quantile"`` predicts, in (0, 1).
         metric: what selection compares: ``"squared"`` or ``"absolute"`` error, on targets of one scale; None for the
             loss.
+        monotonic_cst: dict from column to 1 (the answer never falls with it), -1 (never rises) or 0, or an array over
+            the columns; of two classes, the answer is the probability of the second. Verified on what ships.
+        forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: multiplies kicks, restarts and epochs.
         time_limit: seconds; leaves out candidates, and ``record_`` says which.
@@ -282,6 +293,8 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         loss: Any = "squared",
         quantile: float = 0.5,
         metric: str | None = None,
+        monotonic_cst: Any = None,
+        forbidden: Any = None,
         holdout: float = 0.1,
         effort: float = 1.0,
         time_limit: float | None = None,
@@ -299,6 +312,8 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         )  # fmt: skip
         self.loss = loss
         self.quantile = quantile
+        self.monotonic_cst = monotonic_cst
+        self.forbidden = forbidden
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None) -> TreeRegressor:
         """Find, harden and certify the tree.
@@ -324,7 +339,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         outputs = output_names(y, wide.shape[1])
         self.artifact_ = to_ensemble(
             found.choice.tree, found.codec, found.values * deviation + mean, found.counts, outputs=outputs,
-            link="identity", classes=None, drop_unreached=found.choice.leaf is None,
+            link="identity", classes=None, drop_unreached=found.choice.leaf is None and not found.rows.direction.any(),
         )  # fmt: skip
         parents = found.choice.candidate.soft
         self.soft_ = SoftModel.of(parents[0], (mean, deviation)) if parents else None

@@ -35,7 +35,8 @@ class LossFit:
         self.rows = group.rows.take(live)
         self.loss, self.weight = self.rows.loss, self.rows.weight
         self.codes, self.n_bins = np.ascontiguousarray(group.codes[:, live]), group.codec.n_bins
-        self.allowed = group.allowed
+        self.allowed = np.ones(group.codec.n_features, bool)
+        self.direction = group.direction if group.rows.direction.any() else np.zeros(0, np.int8)
         self.start = self.loss.start(self.rows, self.weight, group.prior)
         self._known: dict[tuple[bytes, int, float], np.ndarray] = {}
 
@@ -73,7 +74,7 @@ class LossFit:
         weight = self.weight * bend[:, 0] / np.average(bend[:, 0], weights=self.weight)
         return Problem(
             self.codes, self.n_bins, np.zeros(0, np.int32), weight[:, None] * (raw - slope / bend), weight, weight > 0,
-            self.allowed, self.start, 0.0, float(min_leaf), SQUARED,
+            self.allowed, self.start, 0.0, float(min_leaf), SQUARED, self.direction,
         )  # fmt: skip
 
     def grown(self, depth: int, min_leaf: float) -> DenseTree:

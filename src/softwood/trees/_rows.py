@@ -12,6 +12,7 @@ from softwood.artifacts import Column
 from softwood.core import InputError
 from softwood.data import QuantileCodec
 from softwood.kernels import ENTROPY, ERROR, SQUARED, Problem
+from softwood.trees._constraints import monotone_leaves
 from softwood.trees._dense_tree import DenseTree, node_costs
 from softwood.trees._loss import LogLoss, Loss, Squared
 from softwood.trees._loss_tree import LossFit
@@ -36,6 +37,8 @@ class Rows:
         time: int ``[n]``, rank in time: splits judge on later rows than they learn from; None without time.
         asked: the loss, None for the log-loss of classes or the squared error of values.
         given: float64 ``[n, K]``, values as they came, for a loss that wants them; else empty.
+        direction: int8 ``[C]``: 1 where the answer may not fall with a column, -1 where it may not rise; or empty.
+        forbidden: bool ``[C]``, columns that no node may test; empty for none.
     """
 
     columns: tuple[Column, ...]
@@ -47,6 +50,8 @@ class Rows:
     time: np.ndarray | None = None
     asked: Loss | None = None
     given: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    direction: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
+    forbidden: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def n(self) -> int:
@@ -83,8 +88,9 @@ class Rows:
         together, time = (None if part is None else part[keep] for part in (self.together, self.time))
         given = self.given[keep] if len(self.given) else self.given
         return Rows(
-            self.columns, self.x[keep], labels, self.targets[keep], self.weight[keep], together, time, self.asked, given
-        )
+            self.columns, self.x[keep], labels, self.targets[keep], self.weight[keep], together, time, self.asked,
+            given, self.direction, self.forbidden,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +114,12 @@ class Group:
 
     @cached_property
     def _coded(self) -> tuple[QuantileCodec, np.ndarray]:
-        rows = self.rows
-        return QuantileCodec.fit_codes(rows.x, rows.columns, rows.targets, rows.weight * self.active, rows.together)
+        rows, weight = self.rows, self.rows.weight * self.active
+        codec, codes = QuantileCodec.fit_codes(rows.x, rows.columns, rows.targets, weight, rows.together)
+        if not rows.forbidden.any():
+            return codec, codes
+        keep = [place for place, feature in enumerate(codec.features) if not rows.forbidden[feature.column]]
+        return QuantileCodec(codec.columns, tuple(codec.features[place] for place in keep)), codes[keep]
 
     @property
     def codec(self) -> QuantileCodec:
@@ -131,9 +141,15 @@ class Group:
         return prior
 
     @property
-    def allowed(self) -> np.ndarray:
-        """Which of the codec's features may be tested, bool ``[F]``."""
-        return np.ones(self.codec.n_features, bool)
+    def direction(self) -> np.ndarray:
+        """The direction of each of the codec's features, int8 ``[F]``."""
+        asked, features = self.rows.direction, self.codec.features
+        return np.array([asked[feature.column] if len(asked) else 0 for feature in features], np.int8)
+
+    @property
+    def _directed(self) -> tuple[np.ndarray, ...]:
+        """``direction`` for a ``Problem``, if there is any."""
+        return (self.direction,) if self.rows.direction.any() else ()
 
     @cached_property
     def fit(self) -> LossFit:
@@ -148,9 +164,15 @@ class Group:
             criterion: as in ``problem``.
             strength: pseudo-rows at the prior in each leaf.
         """
-        if not self.rows.loss.in_kernels:
-            return self.fit.values(tree, strength)
-        return tree.values(self.problem(criterion, 0.0, strength), strength)
+        data = self.problem(criterion, 0.0, strength)
+        if self.rows.loss.in_kernels:
+            values = tree.values(data, strength)
+        else:
+            values = self.fit.values(tree, strength)
+        if not self.rows.direction.any():
+            return values
+        heavy = tree.statistics(data)[:, 0] + strength
+        return monotone_leaves(tree, values, heavy, self.codec.n_bins, self.direction)
 
     def level_costs(self, tree: DenseTree, data: Problem) -> list[np.ndarray]:
         """Return for each level of a tree, root first, what each node would cost as a leaf."""
@@ -168,8 +190,9 @@ class Group:
         rows, codec = self.rows, self.codec
         moments = np.zeros((0, len(self.prior))) if rows.is_classification else rows.targets * rows.weight[:, None]
         return Problem(
-            self.codes, codec.n_bins, rows.labels, moments, rows.weight, self.active & (rows.weight > 0), self.allowed,
-            self.prior, float(smoothing), float(min_leaf), CRITERIA[criterion],
+            self.codes, codec.n_bins, rows.labels, moments, rows.weight, self.active & (rows.weight > 0),
+            np.ones(codec.n_features, bool),
+            self.prior, float(smoothing), float(min_leaf), CRITERIA[criterion], *self._directed,
         )  # fmt: skip
 
 
