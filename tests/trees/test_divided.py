@@ -99,6 +99,8 @@ def test_a_class_that_comes_late_is_no_reason_to_fail():
     assert model.predict_proba(x)[:, 0].max() < 0.1  # it was only seen in the certificate
     early = LEARNERS["tree"].fit(x, np.where(np.arange(400) > 300, "b", "a"), time=np.arange(400))
     assert early.certificate_.score.value == 0
+    only = LEARNERS["tree"].fit(x, np.where(np.arange(400) >= 320, "b", "a"), time=np.arange(400))
+    assert set(only.predict(x)) == {"a"}  # all that was learned from is of one class
 
 
 def test_groups_and_time_exclude_each_other():

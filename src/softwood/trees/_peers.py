@@ -52,12 +52,14 @@ def peers(
     is_class = model.classes is not None
     target = class_codes(model.classes, y) if model.classes is not None else np.asarray(y, float)
     answers = [("what ships", model.n_leaf_values, _own(model, judged[0]))]
+    if is_class and len(np.unique(target)) < 2:
+        return _judged(model, judged, answers)  # the other classes came later: there is nothing to fit a peer to
     leaves = max(model.n_leaf_values // (model.n_outputs if is_class else 1), 2)
     cart = (DecisionTreeClassifier if is_class else DecisionTreeRegressor)(
         max_leaf_nodes=leaves, min_samples_leaf=_CART_LEAF, random_state=seed
     ).fit(x, target, weight)
     width = 1 if not is_class or len(cart.classes_) == 2 else len(cart.classes_)
-    shares = _smoothed(cart, judged[0]) if is_class else cart.predict(judged[0])
+    shares = _widened(_smoothed(cart, judged[0]), cart, model) if is_class else cart.predict(judged[0])
     answers.append(("CART of the same size", cart.get_n_leaves() * width, shares))
     kinds = [c.kind == "category" and len(c.levels) < _MOST_LEVELS for c in model.columns]
     booster = (HistGradientBoostingClassifier if is_class else HistGradientBoostingRegressor)(
@@ -68,7 +70,7 @@ def peers(
         warnings.simplefilter("ignore")  # about columns in which all values are missing
         booster.fit(x, target, weight)
     size = sum(tree.get_n_leaf_nodes() for trees in booster._predictors for tree in trees)
-    found = booster.predict_proba(judged[0]) if is_class else booster.predict(judged[0])
+    found = _widened(booster.predict_proba(judged[0]), booster, model) if is_class else booster.predict(judged[0])
     answers.append((f"histogram boosting, {booster.n_iter_} rounds", size, found))
     return _judged(model, judged, answers)
 
@@ -84,6 +86,13 @@ def _smoothed(cart: DecisionTreeClassifier, x: np.ndarray) -> np.ndarray:
     inside, weight = cart.tree_.value[:, 0], cart.tree_.weighted_n_node_samples[:, None]
     shares: np.ndarray = ((inside * weight + inside[0]) / (weight + 1))[leaf]
     return shares
+
+
+def _widened(shares: np.ndarray, peer: Any, model: HardEnsemble) -> np.ndarray:
+    """Return class shares with a column for each class, 0 for those that came later than what was learned from."""
+    wide = np.zeros((len(shares), len(model.classes or ())))
+    wide[:, peer.classes_] = shares
+    return wide
 
 
 def _judged(
