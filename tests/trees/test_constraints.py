@@ -145,3 +145,11 @@ def test_what_cannot_be_held_says_why():
             learner.set_params(effort=0.05, n_jobs=1).fit(x, target)
     with pytest.raises(InputError, match="one output"):
         TreeRegressor(monotonic_cst={"up": 1}).fit(x, np.column_stack([y, y]))
+
+
+def test_rows_that_lack_another_value_keep_the_order_too():
+    """The root sends a missing value of the free feature right; below, both sides test the monotone one."""
+    tree = DenseTree(np.array([1, 0, 0], np.int32), np.array([1, 2, 2], np.int32), np.zeros(3, bool))
+    values = np.array([[1.0], [2.0], [5.0], [3.0]])
+    found = monotone_leaves(tree, values, np.ones(4), np.array([5, 2], np.int32), np.array([1, 0], np.int8))
+    np.testing.assert_allclose(found.ravel(), [1.0, 2.0, 4.0, 4.0])
