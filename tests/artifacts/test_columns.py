@@ -204,6 +204,18 @@ def test_the_input_array_is_not_changed():
     assert given_array[0, 0] == 1.0
 
 
+def test_a_frame_of_plain_numbers_is_read_at_once():
+    columns = [Column("a", "number"), Column("b", "number")]
+    frame = pd.DataFrame({"b": np.array([1, 2], np.int8), "c": ["x", "y"], "a": [0.5, None]}, index=[4, 4])
+    assert_array_equal(encode_table(columns, frame), [[0.5, 1], [np.nan, 2]])
+    assert encode_table(columns, frame[["a", "b"]].astype(float)) is not frame
+    frame["a"] = [0.5, np.inf]
+    with pytest.raises(InputError, match="inf in row 1"):
+        encode_table(columns, frame)
+    with pytest.raises(InputError, match="no 'b'"):
+        encode_table(columns, frame[["a", "c"]])
+
+
 def test_columns_numbered_by_pandas():
     columns = [Column("0", "number"), Column("1", "number")]
     assert_array_equal(encode_table(columns, pd.DataFrame([[1.0, 2.0]])), [[1, 2]])

@@ -56,6 +56,20 @@ def test_every_model_predicts_the_same_after_import(name, tmp_path):
     assert import_model(tmp_path / "model.json") == model
 
 
+@pytest.mark.parametrize("depth", [6, 7])
+def test_trees_of_one_test_a_level_are_asked_no_more(depth):
+    original = catboost.CatBoostRegressor(**{**COMMON, "depth": depth}).fit(HOLES, SUM)
+    model = import_model(original)
+    trees = model._packed.trees
+    assert (trees["tests"] <= depth).all()
+    assert (trees["way"] > 0).all()  # none of them walks node by node
+    x = rows_for(model)
+    added = np.tile(model.base, (len(x), 1))
+    for leaf in model.apply_encoded(x).T:
+        added += model.values[leaf]
+    np.testing.assert_array_equal(model.raw_encoded(x), added)
+
+
 def test_scale_and_bias():
     original = catboost.CatBoostRegressor(**COMMON).fit(HOLES, SUM)
     original.set_scale_and_bias(2.5, -3.0)

@@ -114,10 +114,9 @@ def encode_table(columns: Sequence[Column], table: Any) -> np.ndarray:
         ...              {"a": ["1.5", None], "b": ["y", "z"]}).tolist()
         [[1.5, 1.0], [nan, nan]]
     """
-    numeric = isinstance(table, np.ndarray) and table.ndim == 2 and table.dtype.kind in "fiu"
-    if numeric and table.shape[1] == len(columns) and all(column.kind == "number" for column in columns):
-        values = table.astype(np.float64)
-        if not np.isinf(values).any():
+    if all(column.kind == "number" for column in columns):
+        values = _plain_numbers([column.name for column in columns], table)
+        if values is not None and not np.isinf(values).any():
             return values
     raw = pick_columns([column.name for column in columns], table)
     encoded = np.empty((len(raw), len(columns)), dtype=np.float64)
@@ -128,6 +127,21 @@ def encode_table(columns: Sequence[Column], table: Any) -> np.ndarray:
         else:
             encoded[:, position] = _encode_number(column, series)
     return encoded
+
+
+def _plain_numbers(names: list[str], table: Any) -> np.ndarray | None:
+    """Return the values of a table that is all numbers, at once; None where columns have to be read one by one."""
+    if isinstance(table, pd.DataFrame) and table.columns.is_unique and table.columns.inferred_type == "string":
+        place = table.columns.get_indexer(pd.Index(names))
+        if (place < 0).any() or len(set(names)) < len(names):
+            return None
+        table = table.iloc[:, place]
+        if not all(isinstance(dtype, np.dtype) and dtype.kind in "fiu" for dtype in table.dtypes):
+            return None
+        table = table.to_numpy()
+    if isinstance(table, np.ndarray) and table.ndim == 2 and table.dtype.kind in "fiu" and table.shape[1] == len(names):
+        return table.astype(np.float64)
+    return None
 
 
 # ------------------------------------------------------------------ columns of one kind
