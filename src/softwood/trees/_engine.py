@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from softwood.lifecycle import TrainProgress
 from softwood.trees._brought import SEEN_BEFORE, Brought
 from softwood.trees._brought_tree import brought_candidates
 from softwood.trees._candidates import (
@@ -22,9 +20,14 @@ from softwood.trees._candidates import (
     gradient_candidates,
     kick_candidates,
     polished_settings,
+    seconds_to_kick,
+    seconds_to_teach,
+    seconds_to_train,
+    taught_candidates,
 )
 from softwood.trees._folds import folds_that_fit, make_groups
 from softwood.trees._gradient import one_thread
+from softwood.trees._plan import SEARCHES, Clock, Memory, OutOfTime, affordable
 from softwood.trees._rows import Group, Rows
 from softwood.trees._select import Choice, Limits, choose
 from softwood.trees._threads import plain_interrupts
@@ -33,6 +36,8 @@ Progress = Callable[[str, float], None]
 """Called with the stage's name and the share of it that is done."""
 
 _SMALL, _LARGE = 3_000, 50_000  # rows below which folds are repeated, and above which there are fewer
+_LONG = 15.0  # seconds after which what there is so far is kept
+_SELECTION = 4.0  # seconds of the last selection, for one second of the first one among CART alone
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Options:
         time_limit: seconds, or None.
         jobs: threads.
         seed: of everything random.
-        checkpoint: directory for training checkpoints, or None.
+        checkpoint: directory for what is finished, or None.
+        plan: effort by search, instead of what there is time for; or None.
     """
 
     max_depth: int
@@ -60,6 +66,7 @@ class Options:
     jobs: int
     seed: int
     checkpoint: Path | None
+    plan: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +92,10 @@ class Found:
     record: dict[str, Any]
 
 
-def search(rows: Rows, options: Options, progress: Progress, brought: Brought | None = None) -> Found:
+def search(
+    rows: Rows, options: Options, progress: Progress, brought: Brought | None = None,
+    keep: Callable[[Found], None] | None = None,
+) -> Found:  # fmt: skip
     """Find the tree that ships.
 
     Args:
@@ -93,33 +103,134 @@ def search(rows: Rows, options: Options, progress: Progress, brought: Brought | 
         options: what the user asked for.
         progress: is told of every stage.
         brought: a model of the user's, with these rows as it reads them.
+        keep: is given what would ship, while the search goes on; only where that takes long.
     """
-    begun = time.monotonic()
+    clock = Clock(float("inf") if options.time_limit is None else options.time_limit)
     folds, repeats = folds_for(rows)
     groups = make_groups(rows, folds, repeats, np.random.default_rng(options.seed))
-    progress("CART", 0.0)
-    candidates = cart_candidates(groups, options.max_depth, options.min_samples_leaf, options.jobs)
+    candidates = cart_candidates(
+        groups, options.max_depth, options.min_samples_leaf, options.jobs, lambda share: progress("CART", share)
+    )
     if brought is not None:
         wanted = polished_settings("brought tree", rows, options.metric, options.min_samples_leaf)
         candidates += brought_candidates(brought, groups, wanted, options.max_depth, options.jobs)
-    seconds = {"cart": time.monotonic() - begun}
-    cut: list[str] = []
+    seconds = {"cart": clock.spent}
+    # a forest answers with classes and means, which no other loss asks for
+    searches = [name for name in SEARCHES if name != "teacher" or not rows.asked_other]
+    plan = dict.fromkeys(SEARCHES, 0.0)
     interrupted = False
-    try:
-        if len(groups) > 1 and groups[0].codec.n_features:
-            with plain_interrupts():
-                cut = _add_polished(candidates, groups, options, seconds, progress)
-    except KeyboardInterrupt:
-        interrupted = True  # what there is already makes a tree
-    progress("selection", 0.0)
-    limits = Limits(options.max_leaf_nodes, options.min_samples_leaf)
-    choice = choose(groups, candidates, options.metric, limits)
+
+    def found() -> Found:
+        progress("selection", 0.0)
+        made = _found(groups, candidates, options)
+        cut = [name for name in searches if plan[name] < options.effort] if options.time_limit is not None else []
+        made.record.update(
+            folds=[folds, repeats], plan=plan, cut_by_time_limit=cut, interrupted=interrupted,
+            seconds={**seconds, "all": clock.spent},
+        )  # fmt: skip
+        if brought is not None:
+            ships = made.choice.candidate.setting.search.startswith("brought")
+            made.record["brought"] = {"source": brought.source, "notes": list(brought.notes), "ships": ships}
+            made.record["not_covered"] = [SEEN_BEFORE] if ships else []
+        progress("selection", 1.0)
+        return made
+
+    if len(groups) > 1 and groups[0].codec.n_features:
+        kept = 0.0
+        if options.time_limit is not None:
+            first, begun = found(), clock.spent
+            clock.reserve = _SELECTION * (begun - seconds["cart"])
+            if keep is not None and begun > _LONG:
+                keep(first)
+                kept = begun
+        memory = Memory(_place(options, rows))
+        for name in searches:
+            begun = clock.spent
+            try:
+                with plain_interrupts(), one_thread():
+                    run = _Run(groups, options, clock, progress, memory, name, seconds)
+                    plan[name] = run.effort()
+                    candidates += run.candidates(plan[name])
+            except OutOfTime:
+                plan[name] = 0.0
+                memory.forget(name)
+            except KeyboardInterrupt:  # what there is already makes a tree
+                plan[name], interrupted = 0.0, True
+                break
+            seconds[name] = clock.spent - begun
+            if keep is not None and plan[name] and clock.spent - kept > _LONG and name != searches[-1]:
+                keep(found())
+                kept = clock.spent
+    return found()
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One search beyond CART: how much of it there is time for, and its candidates."""
+
+    groups: Sequence[Group]
+    options: Options
+    clock: Clock
+    progress: Progress
+    memory: Memory
+    name: str
+    seconds: dict[str, float]
+
+    @property
+    def settings(self) -> list[Setting]:
+        options = self.options
+        return polished_settings(self.name, self.groups[0].rows, options.metric, options.min_samples_leaf)
+
+    def effort(self) -> float:
+        """Return the effort of the plan; or what was asked for, or what there is time for."""
+        options = self.options
+        if options.plan is not None:
+            return options.plan[self.name]
+        if options.time_limit is None:
+            return options.effort
+        return self.memory.effort(self.name, self._settle)
+
+    def _settle(self) -> float:
+        """Return as much of the effort that was asked for as there is time for."""
+        options, effort = self.options, Effort().scaled(self.options.effort)
+        cost = seconds_to_kick(self.groups, self.settings, options.max_depth, options.jobs, effort.kicks)
+        if self.name == "teacher":
+            cost += seconds_to_teach(self.groups, self.settings, options.jobs, effort.teachers)
+        if self.name == "gradient":
+            cost += seconds_to_train(self.groups, options.max_depth, effort)
+        return affordable(self.name, options.effort, cost, self.clock)
+
+    def told(self, stage: str) -> Callable[[float], None]:
+        def tell(share: float) -> None:
+            self.progress(stage, share)
+            self.clock.check()
+
+        return tell
+
+    def candidates(self, effort: float) -> list[Candidate]:
+        """Return what the search finds; nothing at effort 0."""
+        if effort == 0:
+            return []
+        options, scaled = self.options, Effort().scaled(effort)
+        shared = (self.groups, self.settings, options.max_depth, options.jobs, scaled, options.seed)
+        if self.name == "gradient":
+            return gradient_candidates(*shared, self.told, self.memory.place)
+        stage, find = {
+            "kicks": ("kicks and polish", kick_candidates),
+            "teacher": ("kicks and polish with a teacher", taught_candidates),
+        }[self.name]
+        return self.memory.trees(self.name, lambda: find(*shared, self.told(stage)))
+
+
+def _found(groups: Sequence[Group], candidates: Sequence[Candidate], options: Options) -> Found:
+    """Select, and say why."""
+    choice = choose(groups, candidates, options.metric, Limits(options.max_leaf_nodes, options.min_samples_leaf))
+    codec = groups[0].codec
     problem = groups[0].problem(choice.candidate.setting.criterion, 0.0, choice.strength)
     record = {
         "options": {**vars(options), "checkpoint": None},
-        "loss": rows.loss.name,
-        "rows": rows.n,
-        "folds": [folds, repeats],
+        "loss": groups[0].rows.loss.name,
+        "rows": groups[0].rows.n,
         "shipped": {
             **vars(choice.candidate.setting),
             "price": choice.price,
@@ -133,76 +244,23 @@ def search(rows: Rows, options: Options, progress: Progress, brought: Brought | 
         "difference": choice.difference,
         "standard_error": choice.error,
         "reason": choice.reason,
-        "cut_by_time_limit": cut,
-        "interrupted": interrupted,
-        "seconds": {**seconds, "all": time.monotonic() - begun},
     }
-    if brought is not None:
-        ships = choice.candidate.setting.search.startswith("brought")
-        record["brought"] = {"source": brought.source, "notes": list(brought.notes), "ships": ships}
-        record["not_covered"] = [SEEN_BEFORE] if ships else []
-    progress("selection", 1.0)
     stats = choice.tree.statistics(problem)
     values = choice.leaf
     if values is None:
         values = groups[0].values(choice.tree, choice.candidate.setting.criterion, choice.strength)
     return Found(
-        choice, rows, groups[0].codec, values, stats[:, 0],
-        _importance(choice, groups[0].level_costs(choice.tree, problem), groups[0].codec), record,
+        choice, groups[0].rows, codec, values, stats[:, 0],
+        _importance(choice, groups[0].level_costs(choice.tree, problem), codec), record,
     )  # fmt: skip
-
-
-def _add_polished(
-    candidates: list[Candidate],
-    groups: Sequence[Group],
-    options: Options,
-    seconds: dict[str, float],
-    progress: Progress,
-) -> list[str]:
-    """Append the candidates beyond CART while there is time; return the searches that there was none for.
-
-    Args:
-        candidates: grows.
-        groups: what they are fitted on.
-        options: what the user asked for.
-        seconds: spent by search; grows.
-        progress: is told of every stage.
-    """
-    rows, begun = groups[0].rows, time.monotonic() - seconds["cart"]
-    limit = options.time_limit if options.time_limit is not None else float("inf")
-    effort = Effort().scaled(options.effort)
-
-    def left() -> float:
-        return limit - (time.monotonic() - begun)
-
-    def told(stage: str) -> Callable[[TrainProgress], None]:
-        return lambda at: progress(stage, at.step / at.total)
-
-    def settings(search: str) -> list[Setting]:
-        return polished_settings(search, rows, options.metric, options.min_samples_leaf)
-
-    if left() <= 0:
-        return ["kicks", "gradient"]
-    progress("kicks and polish", 0.0)
-    start = time.monotonic()
-    candidates += kick_candidates(groups, settings("kicks"), options.max_depth, options.jobs, effort, options.seed)
-    seconds["kicks"] = time.monotonic() - start
-    if left() <= seconds["kicks"]:  # the gradient candidates are polished and kicked too
-        return ["gradient"]
-    start = time.monotonic()
-    restarts_limit = None if limit == float("inf") else max(left() / 2, 0.1)
-    with one_thread():
-        candidates += gradient_candidates(
-            groups, settings("gradient"), options.max_depth, options.jobs, effort, options.seed,
-            time_limit=restarts_limit, checkpoint=_place(options, rows), told=told,
-        )  # fmt: skip
-    seconds["gradient"] = time.monotonic() - start
-    return []
 
 
 def _place(options: Options, rows: Rows) -> Path | None:
     """Return where the training of these rows with these options keeps its checkpoints, so that no other resumes it."""
-    asked = (rows.loss.name, options.max_depth, options.min_samples_leaf, options.metric, options.effort, options.seed)
+    asked = (
+        rows.loss.name, options.max_depth, options.min_samples_leaf, options.metric, options.effort, options.seed,
+        options.plan,
+    )  # fmt: skip
     name = hashlib.sha256(f"{rows.fingerprint} {asked}".encode()).hexdigest()[:16]
     return options.checkpoint and options.checkpoint / name
 

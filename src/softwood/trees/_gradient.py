@@ -93,7 +93,6 @@ def train_restarts(
     restarts: int,
     steps: int,
     seed: int,
-    time_limit: float | None = None,
     checkpoint: Path | None = None,
     progress: Any = None,
 ) -> list[list[DenseTree]]:
@@ -106,7 +105,6 @@ def train_restarts(
         restarts: R.
         steps: of Adam.
         seed: of initial tests and row order.
-        time_limit: seconds, or None.
         checkpoint: directory, or None.
         progress: as in ``lifecycle.train``.
     """
@@ -115,9 +113,7 @@ def train_restarts(
         len(groups), restarts, batch.x.shape[2], batch.outputs, depth, missing=batch.missing, generator=generator
     )
     learner = BatchLearner(model, batch.x, batch.target, batch.weight, steps, BATCH, 1.0, batch.losses)
-    run_or_interrupt(
-        learner, steps=steps, random_state=seed, time_limit=time_limit, checkpoint=checkpoint, progress=progress
-    )
+    run_or_interrupt(learner, steps=steps, random_state=seed, checkpoint=checkpoint, progress=progress)
     feature, threshold, missing_left = (part.numpy() for part in model.tests())
     return [
         [to_dense(feature[g, r], threshold[g, r], missing_left[g, r], group.codec) for r in range(restarts)]

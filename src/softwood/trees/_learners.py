@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from softwood.trees._brought_tree import check_one_tree
 from softwood.trees._convert import to_ensemble
 from softwood.trees._engine import Found, Options, search
 from softwood.trees._loss_names import class_loss, regression_loss, value_rows
+from softwood.trees._plan import check_plan
 from softwood.trees._rows import Rows
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._soft_tree import MAX_DEPTH
@@ -43,7 +44,9 @@ class TreeLearner(TableLearner):
         checkpoint: str | Path | None = None,
         init: Any = None,
         tune: bool | None = None,
+        plan: Mapping[str, float] | None = None,
         progress: Callable[[str, float], None] | None = None,
+        keep: Callable[[Any], None] | None = None,
     ) -> None:
         self.max_depth = max_depth
         self.max_leaf_nodes = max_leaf_nodes
@@ -57,7 +60,9 @@ class TreeLearner(TableLearner):
         self.checkpoint = checkpoint
         self.init = init
         self.tune = tune
+        self.plan = plan
         self.progress = progress
+        self.keep = keep
 
     def _options(self, metrics: tuple[str, ...], usual: str) -> Options:
         leaves = self.max_leaf_nodes
@@ -71,13 +76,15 @@ class TreeLearner(TableLearner):
             jobs=threads(self.n_jobs),
             seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
             checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
+            plan=check_plan(self.plan),
         )
 
     def _search(
-        self, data: Training, rows: Rows, options: Options, classes: np.ndarray | None
-    ) -> tuple[Found | None, np.ndarray]:
-        """Set certificate rows aside and search on the others, or ship a brought model as it is; return what was found
-        (None: all is done) and the rows set aside.
+        self, data: Training, rows: Rows, options: Options, classes: np.ndarray | None,
+        ship: Callable[[Found, np.ndarray], None],
+    ) -> None:  # fmt: skip
+        """Set certificate rows aside, search on the others, and ``ship`` what is found, in between too if ``keep`` asks
+        for that; or ship a brought model as it is.
         """
         rows = self._constrained(rows)
         aside = self._aside(rows, options.seed)
@@ -86,16 +93,23 @@ class TreeLearner(TableLearner):
             check_one_tree(brought)
             if self.tune is False:
                 self._ship_untouched(brought, data, rows, aside)
-                return None, aside
+                return
             brought = brought.take(~aside)
-        found = search(self._learned(rows, aside), options, self.progress or silent, brought)
+
+        def keep(found: Found) -> None:
+            ship(found, aside)
+            self.keep(self)  # type: ignore[misc]
+
+        found = search(
+            self._learned(rows, aside), options, self.progress or silent, brought, None if self.keep is None else keep
+        )
         shipped = found.choice.candidate.setting
         refit = TreeRefit(
             found.rows, shipped.criterion, shipped.min_leaf, options.max_depth, shipped.search != "cart",
             options.seed, options.jobs,
         )  # fmt: skip
         self._can_refit(None if shipped.search.startswith("brought") else refit)
-        return found, aside
+        ship(found, aside)
 
 
 @capability(
@@ -129,14 +143,16 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: multiplies kicks, restarts and epochs.
-        time_limit: seconds; leaves out candidates, and ``record_`` says which.
+        time_limit: seconds; searches that do not fit are cut, and ``record_`` says which.
         n_jobs: threads; -1 for all cores.
         random_state: seed.
-        checkpoint: directory from which a stopped fit goes on.
+        checkpoint: directory from which a fit that was killed goes on.
         init: a model of one tree to start from: a ``HardEnsemble``, or what ``artifacts.import_model`` takes. Its
             tests, cut to ``max_depth``, are candidates as they are and polished; leaves are fitted again on each fold.
         tune: False ships a model that was brought untouched, whatever its size. Our own are always tuned.
+        plan: efforts by search, ``record_["plan"]`` of a fit that a time limit cut: gives its artefact again.
         progress: called with the stage's name and its share done.
+        keep: called with the learner when it holds a model while a long search goes on.
 
     Attributes:
         artifact_: the ``HardEnsemble`` that ships.
@@ -184,12 +200,14 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         checkpoint: str | Path | None = None,
         init: Any = None,
         tune: bool | None = None,
+        plan: Mapping[str, float] | None = None,
         progress: Callable[[str, float], None] | None = None,
+        keep: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__(
             max_depth, max_leaf_nodes=max_leaf_nodes, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
-            init=init, tune=tune, progress=progress,
+            init=init, tune=tune, plan=plan, progress=progress, keep=keep,
         )  # fmt: skip
         self.loss = loss
         self.class_weight = class_weight
@@ -214,18 +232,19 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         rows = self._class_rows(data)
         rows = replace(rows, asked=loss.prepared(rows))
         count = len(self.classes_)
-        found, aside = self._search(data, rows, options, self.classes_)
-        if found is None:
-            return self
-        values = found.values[:, 1:] if count == 2 else found.values
         names = [f"P({label})" for label in (self.classes_[1:] if count == 2 else self.classes_)]
-        self.artifact_ = to_ensemble(
-            found.choice.tree, found.codec, values, found.counts, outputs=names, link="probability",
-            classes=self.classes_.tolist(), drop_unreached=found.choice.leaf is None and not found.rows.direction.any(),
-        )  # fmt: skip
-        parents = found.choice.candidate.soft
-        self.soft_ = SoftModel.of(parents[0], None) if parents else None
-        self._certify(found.record, found.importance, data, aside, found.rows.loss)
+
+        def ship(found: Found, aside: np.ndarray) -> None:
+            self.artifact_ = to_ensemble(
+                found.choice.tree, found.codec, found.values[:, 1:] if count == 2 else found.values, found.counts,
+                outputs=names, link="probability", classes=self.classes_.tolist(),
+                drop_unreached=found.choice.leaf is None and not found.rows.direction.any(),
+            )  # fmt: skip
+            parents = found.choice.candidate.soft
+            self.soft_ = SoftModel.of(parents[0], None) if parents else None
+            self._certify(found.record, found.importance, data, aside, found.rows.loss)
+
+        self._search(data, rows, options, self.classes_, ship)
         return self
 
 
@@ -254,14 +273,16 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
         holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
         effort: multiplies kicks, restarts and epochs.
-        time_limit: seconds; leaves out candidates, and ``record_`` says which.
+        time_limit: seconds; searches that do not fit are cut, and ``record_`` says which.
         n_jobs: threads; -1 for all cores.
         random_state: seed.
-        checkpoint: directory from which a stopped fit goes on.
+        checkpoint: directory from which a fit that was killed goes on.
         init: a model of one tree to start from: a ``HardEnsemble``, or what ``artifacts.import_model`` takes. Its
             tests, cut to ``max_depth``, are candidates as they are and polished; leaves are fitted again on each fold.
         tune: False ships a model that was brought untouched, whatever its size. Our own are always tuned.
+        plan: efforts by search, ``record_["plan"]`` of a fit that a time limit cut: gives its artefact again.
         progress: called with the stage's name and its share done.
+        keep: called with the learner when it holds a model while a long search goes on.
 
     Attributes:
         artifact_: the ``HardEnsemble`` that ships.
@@ -303,12 +324,14 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         checkpoint: str | Path | None = None,
         init: Any = None,
         tune: bool | None = None,
+        plan: Mapping[str, float] | None = None,
         progress: Callable[[str, float], None] | None = None,
+        keep: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__(
             max_depth, max_leaf_nodes=max_leaf_nodes, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
-            init=init, tune=tune, progress=progress,
+            init=init, tune=tune, plan=plan, progress=progress, keep=keep,
         )  # fmt: skip
         self.loss = loss
         self.quantile = quantile
@@ -332,18 +355,20 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         rows = Rows(data.columns, data.x, np.zeros(0, np.int32), wide, data.weight, data.together, data.time)
         # rows set aside have no part in the scale either
         rows, mean, deviation = value_rows(rows, loss, data.weight * ~self._aside(rows, options.seed))
-        data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
-        found, aside = self._search(data, rows, options, None)
-        if found is None:
-            return self
         outputs = output_names(y, wide.shape[1])
-        self.artifact_ = to_ensemble(
-            found.choice.tree, found.codec, found.values * deviation + mean, found.counts, outputs=outputs,
-            link="identity", classes=None, drop_unreached=found.choice.leaf is None and not found.rows.direction.any(),
-        )  # fmt: skip
-        parents = found.choice.candidate.soft
-        self.soft_ = SoftModel.of(parents[0], (mean, deviation)) if parents else None
-        self._certify(found.record, found.importance, data, aside, found.rows.loss)
+        data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
+
+        def ship(found: Found, aside: np.ndarray) -> None:
+            self.artifact_ = to_ensemble(
+                found.choice.tree, found.codec, found.values * deviation + mean, found.counts, outputs=outputs,
+                link="identity", classes=None,
+                drop_unreached=found.choice.leaf is None and not found.rows.direction.any(),
+            )  # fmt: skip
+            parents = found.choice.candidate.soft
+            self.soft_ = SoftModel.of(parents[0], (mean, deviation)) if parents else None
+            self._certify(found.record, found.importance, data, aside, found.rows.loss)
+
+        self._search(data, rows, options, None, ship)
         return self
 
     def __sklearn_tags__(self) -> Any:

@@ -36,18 +36,23 @@ def each(
         items: what to work on.
         work: called from a thread.
         jobs: threads.
-        told: is given the share that is done.
+        told: is given the share that is done, from the threads, before each item; what it raises ends the work.
     """
-    results = []
+    done = 0
+
+    def one(item: _Item) -> _Result:
+        nonlocal done
+        if told is not None:
+            told(done / len(items))  # may raise, to say that it is enough
+        result = work(item)
+        done += 1  # a lost count would only misreport
+        return result
+
     pool = ThreadPoolExecutor(max_workers=jobs)
     try:
-        for result in pool.map(work, items):
-            results.append(result)
-            if told is not None:
-                told(len(results) / len(items))
+        return list(pool.map(one, items))
     finally:
         pool.shutdown(cancel_futures=True)
-    return results
 
 
 @contextmanager
