@@ -189,7 +189,7 @@ def test_the_soft_model_is_a_function_of_the_raw_table(make, classes):
     groups = make_groups(rows, 2, 1, np.random.default_rng(0))
     setting = Setting("gradient", "entropy" if classes else "squared", 1.0)
     effort = Effort(kicks=2, restarts=2, epochs=10, most_steps=20, survivors=1)
-    parent = gradient_candidates(groups, [setting], 3, 1, effort, 0, told=lambda stage: None)[0].soft[0]
+    parent = gradient_candidates(groups, [setting], 3, 1, effort, 0, told=lambda stage: lambda share: None)[0].soft[0]
     scale = None if classes else (np.array([100.0, -1.0]), np.array([3.0, 0.1]))
     soft = SoftModel.of(parent, scale)
     levels = np.array([*make.columns[2].levels, None], dtype=object)

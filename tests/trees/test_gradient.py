@@ -1,9 +1,11 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from softwood.lifecycle import train
-from softwood.trees import SoftTree
+from softwood.trees import SoftTree, _gradient
 from softwood.trees._candidates import Effort, gradient_candidates, polished_settings
 from softwood.trees._coded_tree import Hardening, soft_parameters, to_dense, to_hard
 from softwood.trees._dense_tree import DenseTree, grown
@@ -145,7 +147,13 @@ def test_a_group_with_fewer_features_never_ships_a_test_on_padding(make):
         assert tree.feature.max() < groups[1].codec.n_features
         tree.leaf_of(groups[1].codes)
     found = gradient_candidates(
-        groups, polished_settings("gradient", rows, "accuracy", 1), 3, 1, EFFORT, 0, told=lambda stage: None
+        groups,
+        polished_settings("gradient", rows, "accuracy", 1),
+        3,
+        1,
+        EFFORT,
+        0,
+        told=lambda stage: lambda share: None,
     )
     for candidate in found:
         assert candidate.trees[1].feature.max() < groups[1].codec.n_features
@@ -166,14 +174,24 @@ def test_a_soft_test_on_padding_sends_every_row_left(make):
     torch.testing.assert_close(tree(ranks), model.leaf[0, 0, :1].expand(len(ranks), -1))
 
 
-def test_a_stopped_training_goes_on_to_the_same_trees(make, tmp_path):
+def test_a_stopped_training_goes_on_to_the_same_trees(make, tmp_path, monkeypatch):
     groups = groups_of(make)
     batch, options = batch_of(groups), {"depth": 3, "restarts": 3, "steps": 30, "seed": 0}
     straight = train_restarts(groups, batch, **options)
 
-    # a limit that is over at once: the first step is taken, and a checkpoint of it is written
-    train_restarts(groups, batch, **options, checkpoint=tmp_path / "c", time_limit=1e-9)
-    resumed = train_restarts(groups, batch, **options, checkpoint=tmp_path / "c")
+    monkeypatch.setattr(_gradient, "train", partial(train, checkpoint_every=0))
+
+    def stop(at):
+        if at.step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_restarts(groups, batch, **options, checkpoint=tmp_path / "c", progress=stop)
+    steps = []
+    resumed = train_restarts(
+        groups, batch, **options, checkpoint=tmp_path / "c", progress=lambda at: steps.append(at.step)
+    )
+    assert steps[0] == 8
     assert all(same_trees(a, b) for a, b in zip(straight, resumed, strict=True))
 
 
@@ -285,7 +303,8 @@ def test_gradient_candidates_have_a_tree_and_a_parent_for_every_group(make, clas
     groups = groups_of(make, classes)
     settings = polished_settings("gradient", groups[0].rows, "accuracy" if classes else "squared", 1)
     found, again = (
-        gradient_candidates(groups, settings, 3, jobs, EFFORT, 0, told=lambda stage: None) for jobs in (1, 2)
+        gradient_candidates(groups, settings, 3, jobs, EFFORT, 0, told=lambda stage: lambda share: None)
+        for jobs in (1, 2)
     )
     assert [c.setting for c in found] == settings
     assert len(settings) == (4 if classes else 2)

@@ -51,7 +51,7 @@ def fitted_trees(groups):
     found = cart_candidates(groups, 3, 1, 1)
     found += kick_candidates(groups, polished_settings("kicks", rows, metric, 1), 3, 1, effort, 0)
     found += gradient_candidates(
-        groups, polished_settings("gradient", rows, metric, 1), 3, 1, effort, 0, told=lambda stage: None
+        groups, polished_settings("gradient", rows, metric, 1), 3, 1, effort, 0, told=lambda stage: lambda share: None
     )
     return [
         [(candidate.trees[g].feature, candidate.trees[g].cut, candidate.trees[g].missing_left) for candidate in found]

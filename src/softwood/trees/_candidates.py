@@ -88,7 +88,9 @@ class Candidate:
     steps: HardenResult | None = field(default=None, repr=False)
 
 
-def cart_candidates(groups: Sequence[Group], depth: int, least: float, jobs: int, told: Told) -> list[Candidate]:
+def cart_candidates(
+    groups: Sequence[Group], depth: int, least: float, jobs: int, told: Told | None = None
+) -> list[Candidate]:
     """Return greedily grown trees for each criterion and each least number of rows in a leaf.
 
     Args:
@@ -96,7 +98,7 @@ def cart_candidates(groups: Sequence[Group], depth: int, least: float, jobs: int
         depth: D.
         least: the user's ``min_samples_leaf``.
         jobs: threads.
-        told: is given the share that is done.
+        told: is given the share that is done, or None.
     """
     settings = [Setting("cart", c, m) for c in groups[0].rows.loss.criteria for m in _at_least(_LEAST, least)]
 
@@ -110,7 +112,13 @@ def cart_candidates(groups: Sequence[Group], depth: int, least: float, jobs: int
 
 
 def kick_candidates(
-    groups: Sequence[Group], settings: Sequence[Setting], depth: int, jobs: int, effort: Effort, seed: int, told: Told
+    groups: Sequence[Group],
+    settings: Sequence[Setting],
+    depth: int,
+    jobs: int,
+    effort: Effort,
+    seed: int,
+    told: Told | None = None,
 ) -> list[Candidate]:
     """Return greedily grown trees that were polished and kicked.
 
@@ -121,7 +129,7 @@ def kick_candidates(
         jobs: threads.
         effort: how much is tried.
         seed: of the kicks.
-        told: is given the share that is done.
+        told: is given the share that is done, or None.
     """
 
     def fit(job: tuple[Setting, Group]) -> DenseTree:
@@ -136,7 +144,13 @@ def kick_candidates(
 
 
 def taught_candidates(
-    groups: Sequence[Group], settings: Sequence[Setting], depth: int, jobs: int, effort: Effort, seed: int, told: Told
+    groups: Sequence[Group],
+    settings: Sequence[Setting],
+    depth: int,
+    jobs: int,
+    effort: Effort,
+    seed: int,
+    told: Told | None = None,
 ) -> list[Candidate]:
     """Return trees that were kicked and polished on the rows and on made rows that a forest has answered.
 
@@ -147,7 +161,7 @@ def taught_candidates(
         jobs: threads.
         effort: how much is tried.
         seed: of the forests, the made rows and the kicks.
-        told: is given the share that is done.
+        told: is given the share that is done, or None.
     """
     half = replace(effort, kicks=-(-effort.kicks // 2))  # there are up to twice as many rows
     lessons = each(
@@ -289,7 +303,7 @@ def seconds_to_kick(groups: Sequence[Group], settings: Sequence[Setting], depth:
     tried = 2
     for _ in range(2):  # the first time, kernels may still be compiled
         begun = time.monotonic()
-        kick_candidates(groups[-1:], settings[-1:], depth, 1, replace(Effort(), kicks=tried), 0, lambda share: None)
+        kick_candidates(groups[-1:], settings[-1:], depth, 1, replace(Effort(), kicks=tried), 0)
         seconds = time.monotonic() - begun
     return seconds / tried * max(kicks, tried) * len(settings) * len(groups) / jobs
 
@@ -339,7 +353,7 @@ def _restarts_that_fit(restarts: int, depth: int) -> int:
 
 def _all_settings(
     groups: Sequence[Group], settings: Sequence[Setting], fit: Callable[[tuple[Setting, Group]], DenseTree], jobs: int,
-    told: Told,
+    told: Told | None,
 ) -> list[Candidate]:  # fmt: skip
     """Fit every group with every setting."""
     found = each([(setting, group) for setting in settings for group in groups], fit, jobs, told)

@@ -125,7 +125,7 @@ def search(
         made = _found(groups, candidates, options)
         cut = [name for name in searches if plan[name] < options.effort] if options.time_limit is not None else []
         made.record.update(
-            folds=[folds, repeats], plan=plan, cut_by_time_limit=cut, interrupted=interrupted,
+            folds=[folds, repeats], plan=dict(plan), cut_by_time_limit=cut, interrupted=interrupted,
             seconds={**seconds, "all": clock.spent},
         )  # fmt: skip
         if brought is not None:
