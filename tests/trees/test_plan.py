@@ -126,7 +126,7 @@ def test_what_there_is_so_far_is_kept_and_never_better_out_of_fold_than_what_shi
     monkeypatch.setattr(_engine, "_LONG", 0.0)
     kept = []
     model = TreeClassifier(
-        **SMALL, time_limit=600, keep=lambda m: kept.append((m.artifact_, m.certificate_.n, m.record_))
+        **SMALL, time_limit=600, improved=lambda m: kept.append((m.artifact_, m.certificate_.n, m.record_))
     )
     model.fit(x, y)
     assert [sum(e > 0 for e in record["plan"].values()) for _, _, record in kept] == [0, 1, 2]

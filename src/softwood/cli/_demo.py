@@ -9,7 +9,8 @@ import typer
 
 from softwood.cli._console import Output
 from softwood.cli._export import export_model
-from softwood.cli._fit import FitOptions, fit_model
+from softwood.cli._fit import fit_model
+from softwood.cli._fit_options import FitOptions
 from softwood.cli._model import load_model
 from softwood.cli._options import Json, Progress
 from softwood.cli._report import report_page

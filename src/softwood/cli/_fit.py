@@ -6,10 +6,11 @@ import json
 import platform
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,83 +19,21 @@ import typer
 
 from softwood.cli._checkpoint import checkpoint, settings_of
 from softwood.cli._console import Output
+from softwood.cli._fit_options import FitOptions, options_like
 from softwood.cli._fit_text import say_found, say_table
 from softwood.cli._measure import certificate_on
-from softwood.cli._model import CERTIFICATE, RECORD, SOFT, file_digest
+from softwood.cli._model import CERTIFICATE, RECORD, SOFT, file_digest, read_json
 from softwood.cli._options import TABLE_HELP, Json, Progress, read_duration, read_loss
 from softwood.cli._prepare import Prepared, Scored, check_options, prepare
-from softwood.core import SoftwoodWarning, check_number, check_replaceable
+from softwood.core import InputError, SoftwoodWarning, check_number, check_replaceable
 
 if TYPE_CHECKING:
     from softwood.lifecycle import Certificate
 
 _FOREST_SIZE = 480  # leaf values
+_LEAST_TIME = 0.1  # seconds for the search, however long the table took
+_USUAL_TIME = "5m"
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "pandas")
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What ``softwood fit`` is asked for; the names are those of its options.
-
-    Args:
-        table: path or ``"-"``.
-        target: names of the columns to predict: one, or several of numbers.
-        task: ``"classification"``, ``"regression"``, or None to tell from the target.
-        shape: ``"tree"`` or ``"forest"``.
-        max_depth: splits on the longest path, or None for 4 (tree) or 6 (forest).
-        size: most leaf values, or None for no limit (tree) or 480 (forest).
-        min_samples_leaf: least rows in a leaf.
-        metric: what selection compares, or None for the task's usual one.
-        loss: what is minimised: a name, or MODULE:FUNCTION; None for the task's usual one.
-        quantile: level of the loss ``"quantile"``.
-        test: path of a table to certify on instead of rows held out.
-        drop: columns to leave out.
-        increasing: columns with which the answer may not fall.
-        decreasing: columns with which it may not rise.
-        forbid: columns that no node may test; they stay in the table's form.
-        ordered: ``"COL=low,medium,high"``, the order of a column's levels; ``"COL="`` for none.
-        weight: column of the rows' weights, or None.
-        group: column of groups that no split parts, or None.
-        time: column of times; later rows are judged by what earlier ones taught; or None.
-        keep: the group or time column, where it is an input too.
-        time_limit: seconds, or None.
-        effort: multiplies what is tried.
-        holdout: share of the rows kept for the certificate.
-        seed: of everything random.
-        stability: fit again to bootstrap samples, and record how much of the model comes back.
-        out: directory of the model.
-        init: path of a model to start from, or None.
-        tune: fine-tune what leads; None: only a model that was brought; False: leave that untouched.
-    """
-
-    table: str
-    target: tuple[str, ...]
-    task: str | None = None
-    shape: str = "tree"
-    max_depth: int | None = None
-    size: int | None = None
-    min_samples_leaf: float = 1.0
-    metric: str | None = None
-    loss: str | None = None
-    quantile: float = 0.5
-    test: str | None = None
-    drop: tuple[str, ...] = ()
-    increasing: tuple[str, ...] = ()
-    decreasing: tuple[str, ...] = ()
-    forbid: tuple[str, ...] = ()
-    ordered: tuple[str, ...] = ()
-    weight: str | None = None
-    group: str | None = None
-    time: str | None = None
-    keep: tuple[str, ...] = ()
-    time_limit: float | None = None
-    effort: float = 1.0
-    holdout: float = 0.1
-    seed: int = 0
-    stability: bool = False
-    out: Path = Path("model")
-    init: str | None = None
-    tune: bool | None = None
 
 
 def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
@@ -112,6 +51,7 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
     """
     import pandas as pd
 
+    begun = time.monotonic()
     check_options(options)
     check_replaceable(options.out)
     data = prepare(options)
@@ -123,22 +63,29 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
     brought = None if data.brought is None else data.brought.fingerprint
     settings = settings_of(used, {**asdict(options), "out": None, "init": brought})
     place = options.out.with_name(f"{options.out.resolve().name}.checkpoint")
-    with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out) as pressed, out.stages() as report:
-        learner.set_params(progress=report, **({"checkpoint": folder} if options.shape == "tree" else {}))
+    pressed: list[int] = []
+
+    def save(fitted: Any) -> tuple[Certificate, dict[str, Any]]:
+        """Write the model, which may be the first of several that a long fit improves on."""
+        certificate = fitted.certificate_ if data.test is None else _on_test(options, data.test, fitted)
+        record = _record(options, data, fitted, interrupted=bool(pressed))
+        extras = {CERTIFICATE: _json(certificate.to_dict()), RECORD: _json(record)}
+        if fitted.soft_ is not None:
+            extras[SOFT] = _json(fitted.soft_.to_dict())
+        fitted.artifact_.save(options.out, extras=extras)
+        return certificate, record
+
+    with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out, pressed), out.stages() as report:
+        learner.set_params(progress=report, **_time(options, begun))
+        if options.shape == "tree":
+            learner.set_params(checkpoint=folder, improved=save, plan=options.plan)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SoftwoodWarning)  # columns left out: said above
             learner.fit(data.frame, data.y if len(options.target) > 1 else data.y.iloc[:, 0], **data.roles)
-        certificate = learner.certificate_ if data.test is None else _on_test(options, data.test, learner)
         if options.stability:
             report("stability", 0.0)
             learner.record_["stability"] = learner.stability_.to_dict()
-        record = _record(options, data, learner, interrupted=bool(pressed))
-        extras = {
-            CERTIFICATE: _json(certificate.to_dict()),
-            RECORD: _json(record),
-            **({} if learner.soft_ is None else {SOFT: _json(learner.soft_.to_dict())}),
-        }
-        learner.artifact_.save(options.out, extras=extras)
+        certificate, record = save(learner)
     unseen = options.test is not None or learner.record_["held_out_rows"] > 0
     say_found(out, options, learner, certificate, unseen=unseen, interrupted=bool(pressed))
     return {
@@ -154,6 +101,13 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
     }
 
 
+def _time(options: FitOptions, begun: float) -> dict[str, float]:
+    """Return what is left of the time limit; a plan needs none."""
+    if options.time_limit is None or options.plan is not None:
+        return {}
+    return {"time_limit": max(options.time_limit - (time.monotonic() - begun), _LEAST_TIME)}
+
+
 def _learner(options: FitOptions, data: Prepared) -> Any:
     from softwood.trees import ForestClassifier, ForestRegressor, TreeClassifier, TreeRegressor
 
@@ -164,7 +118,6 @@ def _learner(options: FitOptions, data: Prepared) -> Any:
         "loss": read_loss(options.loss or ("log_loss" if is_classes else "squared")),
         "min_samples_leaf": options.min_samples_leaf,
         "effort": options.effort,
-        "time_limit": options.time_limit,
         "holdout": 0.0 if options.test is not None else options.holdout,
         "random_state": check_number("--seed", options.seed, low=0, high=2**32 - 1, integer=True),
         "init": options.init,
@@ -206,12 +159,15 @@ def _on_test(options: FitOptions, test: Scored, learner: Any) -> Certificate:
 
 
 @contextmanager
-def _first_ctrl_c_keeps(out: Output) -> Iterator[list[int]]:
+def _first_ctrl_c_keeps(out: Output, pressed: list[int]) -> Iterator[None]:
     """Let the first Ctrl-C end the search with what it has, the second one leave at once.
 
     ``lifecycle.train`` takes a KeyboardInterrupt as "stop here"; anywhere else it ends the command.
+
+    Args:
+        out: is told.
+        pressed: grows with each Ctrl-C.
     """
-    pressed: list[int] = []
 
     def on_signal(number: int, frame: Any) -> None:
         pressed.append(number)
@@ -221,11 +177,11 @@ def _first_ctrl_c_keeps(out: Output) -> Iterator[list[int]]:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield pressed
+        yield
         return
     before = signal.signal(signal.SIGINT, on_signal)
     try:
-        yield pressed
+        yield
     except SystemError as error:
         if pressed:  # what a Ctrl-C within a compiled loop becomes
             raise KeyboardInterrupt from error
@@ -282,9 +238,9 @@ def register(app: typer.Typer) -> None:
     def fit(
         table: Annotated[str, typer.Argument(metavar="TABLE", help=TABLE_HELP, show_default=False)],
         target: Annotated[
-            list[str],
+            list[str] | None,
             typer.Option(metavar="COL", help="Column to predict; repeat it for several numbers.", show_default=False),
-        ],
+        ] = None,
         task: Annotated[
             str | None, typer.Option(help="classification or regression.  [default: told from COL]")
         ] = None,
@@ -329,7 +285,9 @@ def register(app: typer.Typer) -> None:
         keep: Annotated[
             list[str] | None, typer.Option(metavar="COL", help="Use the group or time column as input too.")
         ] = None,
-        time_limit: Annotated[str | None, typer.Option(metavar="TIME", help="Such as 90, 90s, 5m or 1h.")] = None,
+        time_limit: Annotated[
+            str, typer.Option(metavar="TIME", help="Such as 90, 90s, 5m or 1h; none for no limit.")
+        ] = _USUAL_TIME,
         effort: Annotated[float, typer.Option(help="Multiplies what is tried.")] = 1.0,
         holdout: Annotated[float, typer.Option(help="Share of rows kept for the certificate.")] = 0.1,
         seed: Annotated[int, typer.Option(help="The same seed gives the same tree.")] = 0,
@@ -345,17 +303,28 @@ def register(app: typer.Typer) -> None:
             bool | None,
             typer.Option("--tune/--untuned", help="Fine-tune the best; or ship MODEL as it is.  [default: tune MODEL]"),
         ] = None,
+        like: Annotated[
+            Path | None,
+            typer.Option(metavar="MODEL", help="Fit as MODEL's record says, what its time limit cut included."),
+        ] = None,
         progress: Progress = None,
         as_json: Json = False,
     ) -> int:
         """Fit a tree or a forest to a table, harden it, certify it, and save it."""
         options = FitOptions(
-            table, tuple(target), task, shape, max_depth, size, min_samples_leaf, metric, loss, quantile, test,
+            table, tuple(target or ()), task, shape, max_depth, size, min_samples_leaf, metric, loss, quantile, test,
             tuple(drop or ()), tuple(increasing or ()), tuple(decreasing or ()), tuple(forbid or ()),
             tuple(ordered or ()), weight, group, time, tuple(keep or ()),
-            None if time_limit is None else read_duration(time_limit), effort, holdout, seed, stability, out,
+            None if time_limit == "none" else read_duration(time_limit), effort, holdout, seed, stability, out,
             init, tune,
         )  # fmt: skip
+        if like is not None:
+            if target:
+                raise InputError(
+                    "--like says what the target is", got=f"--target {target[0]}", allowed="--like alone, with --out",
+                    fix="leave out --target and every other option but --out",
+                )  # fmt: skip
+            options = options_like(read_json(like / RECORD), like / RECORD, table, out)
         console = Output(as_json, progress)
         found = fit_model(options, console)
         code = 130 if found["interrupted"] else 0 if found["passed"] else 1

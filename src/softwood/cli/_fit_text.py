@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from softwood.cli._console import Output
 
 if TYPE_CHECKING:
-    from softwood.cli._fit import FitOptions
+    from softwood.cli._fit_options import FitOptions
     from softwood.cli._prepare import Prepared
     from softwood.data import Target
     from softwood.lifecycle import Certificate

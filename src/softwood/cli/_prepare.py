@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from softwood.artifacts import HardEnsemble
-    from softwood.cli._fit import FitOptions
+    from softwood.cli._fit_options import FitOptions
     from softwood.data import Description, Table, Target
 
 _METRICS = ("accuracy", "log_loss", "squared", "absolute", "quantile", "poisson")
@@ -81,6 +81,11 @@ def check_options(options: FitOptions) -> None:
     Raises:
         InputError: an option is not usable, or two of them clash.
     """
+    if not options.target:
+        raise InputError(
+            "nothing is to be predicted", got="no --target", allowed="--target COL, or --like MODEL",
+            fix="name the column to predict",
+        )  # fmt: skip
     check_choice("--shape", options.shape, ["tree", "forest"])
     if options.task is not None:
         check_choice("--task", options.task, ["classification", "regression"])

@@ -94,7 +94,7 @@ class Found:
 
 def search(
     rows: Rows, options: Options, progress: Progress, brought: Brought | None = None,
-    keep: Callable[[Found], None] | None = None,
+    improved: Callable[[Found], None] | None = None,
 ) -> Found:  # fmt: skip
     """Find the tree that ships.
 
@@ -103,7 +103,7 @@ def search(
         options: what the user asked for.
         progress: is told of every stage.
         brought: a model of the user's, with these rows as it reads them.
-        keep: is given what would ship, while the search goes on; only where that takes long.
+        improved: is given what would ship, while the search goes on; only where that takes long.
     """
     clock = Clock(float("inf") if options.time_limit is None else options.time_limit)
     folds, repeats = folds_for(rows)
@@ -140,8 +140,8 @@ def search(
         if options.time_limit is not None:
             first, begun = found(), clock.spent
             clock.reserve = _SELECTION * (begun - seconds["cart"])
-            if keep is not None and begun > _LONG:
-                keep(first)
+            if improved is not None and begun > _LONG:
+                improved(first)
                 kept = begun
         memory = Memory(_place(options, rows))
         for name in searches:
@@ -158,8 +158,8 @@ def search(
                 plan[name], interrupted = 0.0, True
                 break
             seconds[name] = clock.spent - begun
-            if keep is not None and plan[name] and clock.spent - kept > _LONG and name != searches[-1]:
-                keep(found())
+            if improved is not None and plan[name] and clock.spent - kept > _LONG and name != searches[-1]:
+                improved(found())
                 kept = clock.spent
     return found()
 

@@ -46,7 +46,7 @@ class TreeLearner(TableLearner):
         tune: bool | None = None,
         plan: Mapping[str, float] | None = None,
         progress: Callable[[str, float], None] | None = None,
-        keep: Callable[[Any], None] | None = None,
+        improved: Callable[[Any], None] | None = None,
     ) -> None:
         self.max_depth = max_depth
         self.max_leaf_nodes = max_leaf_nodes
@@ -62,7 +62,7 @@ class TreeLearner(TableLearner):
         self.tune = tune
         self.plan = plan
         self.progress = progress
-        self.keep = keep
+        self.improved = improved
 
     def _options(self, metrics: tuple[str, ...], usual: str) -> Options:
         leaves = self.max_leaf_nodes
@@ -83,8 +83,8 @@ class TreeLearner(TableLearner):
         self, data: Training, rows: Rows, options: Options, classes: np.ndarray | None,
         ship: Callable[[Found, np.ndarray], None],
     ) -> None:  # fmt: skip
-        """Set certificate rows aside, search on the others, and ``ship`` what is found, in between too if ``keep`` asks
-        for that; or ship a brought model as it is.
+        """Set certificate rows aside, search on the others, and ``ship`` what is found, in between too where a long
+        search goes on; or ship a brought model as it is.
         """
         rows = self._constrained(rows)
         aside = self._aside(rows, options.seed)
@@ -96,13 +96,14 @@ class TreeLearner(TableLearner):
                 return
             brought = brought.take(~aside)
 
-        def keep(found: Found) -> None:
+        def on_the_way(found: Found) -> None:
             ship(found, aside)
-            self.keep(self)  # type: ignore[misc]
+            self.improved(self)  # type: ignore[misc]
 
         found = search(
-            self._learned(rows, aside), options, self.progress or silent, brought, None if self.keep is None else keep
-        )
+            self._learned(rows, aside), options, self.progress or silent, brought,
+            None if self.improved is None else on_the_way,
+        )  # fmt: skip
         shipped = found.choice.candidate.setting
         refit = TreeRefit(
             found.rows, shipped.criterion, shipped.min_leaf, options.max_depth, shipped.search != "cart",
@@ -152,7 +153,7 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         tune: False ships a model that was brought untouched, whatever its size. Our own are always tuned.
         plan: efforts by search, ``record_["plan"]`` of a fit that a time limit cut: gives its artefact again.
         progress: called with the stage's name and its share done.
-        keep: called with the learner when it holds a model while a long search goes on.
+        improved: called with the learner when it holds a better model, while a long search goes on.
 
     Attributes:
         artifact_: the ``HardEnsemble`` that ships.
@@ -202,12 +203,12 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         tune: bool | None = None,
         plan: Mapping[str, float] | None = None,
         progress: Callable[[str, float], None] | None = None,
-        keep: Callable[[Any], None] | None = None,
+        improved: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__(
             max_depth, max_leaf_nodes=max_leaf_nodes, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
-            init=init, tune=tune, plan=plan, progress=progress, keep=keep,
+            init=init, tune=tune, plan=plan, progress=progress, improved=improved,
         )  # fmt: skip
         self.loss = loss
         self.class_weight = class_weight
@@ -282,7 +283,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         tune: False ships a model that was brought untouched, whatever its size. Our own are always tuned.
         plan: efforts by search, ``record_["plan"]`` of a fit that a time limit cut: gives its artefact again.
         progress: called with the stage's name and its share done.
-        keep: called with the learner when it holds a model while a long search goes on.
+        improved: called with the learner when it holds a better model, while a long search goes on.
 
     Attributes:
         artifact_: the ``HardEnsemble`` that ships.
@@ -326,12 +327,12 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         tune: bool | None = None,
         plan: Mapping[str, float] | None = None,
         progress: Callable[[str, float], None] | None = None,
-        keep: Callable[[Any], None] | None = None,
+        improved: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__(
             max_depth, max_leaf_nodes=max_leaf_nodes, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
             effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
-            init=init, tune=tune, plan=plan, progress=progress, keep=keep,
+            init=init, tune=tune, plan=plan, progress=progress, improved=improved,
         )  # fmt: skip
         self.loss = loss
         self.quantile = quantile
