@@ -169,7 +169,10 @@ def test_a_budget_too_small_for_one_split_is_refused():
 
 
 @parametrize_with_checks(
-    [ForestClassifier(budget=24, effort=0.05, n_jobs=1), ForestRegressor(budget=24, effort=0.05, n_jobs=1)],
+    [
+        ForestClassifier(budget=24, effort=0.05, holdout=0.1, n_jobs=1),
+        ForestRegressor(budget=24, effort=0.05, holdout=0.1, n_jobs=1),
+    ],
     expected_failed_checks=lambda _: RANDOM_FOLDS,
 )
 def test_scikit_learns_checks(estimator, check):

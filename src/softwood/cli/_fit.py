@@ -86,7 +86,8 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
             report("stability", 0.0)
             learner.record_["stability"] = learner.stability_.to_dict()
         certificate, record = save(learner)
-    unseen = options.test is not None or learner.record_["held_out_rows"] > 0
+    measured = learner.record_["held_out_rows"] + learner.record_.get("crossfitted_rows", 0)
+    unseen = options.test is not None or measured > 0
     say_found(out, options, learner, certificate, unseen=unseen, interrupted=bool(pressed))
     return {
         "model": str(options.out),
@@ -289,7 +290,10 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(metavar="TIME", help="Such as 90, 90s, 5m or 1h; none for no limit.")
         ] = _USUAL_TIME,
         effort: Annotated[float, typer.Option(help="Multiplies what is tried.")] = 1.0,
-        holdout: Annotated[float, typer.Option(help="Share of rows kept for the certificate.")] = 0.1,
+        holdout: Annotated[
+            float | None,
+            typer.Option(help="Share of rows kept for the certificate.  [default: 0.1; folds below 300 rows]"),
+        ] = None,
         seed: Annotated[int, typer.Option(help="The same seed gives the same tree.")] = 0,
         stability: Annotated[
             bool, typer.Option("--stability", help="Fit again to 50 bootstrap samples: how firm is each split?")

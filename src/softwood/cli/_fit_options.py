@@ -37,7 +37,7 @@ class FitOptions:
         keep: the group or time column, where it is an input too.
         time_limit: seconds, or None.
         effort: multiplies what is tried.
-        holdout: share of the rows kept for the certificate.
+        holdout: share of the rows kept for the certificate, or None for what the learners do unasked.
         seed: of everything random.
         stability: fit again to bootstrap samples, and record how much of the model comes back.
         out: directory of the model.
@@ -67,7 +67,7 @@ class FitOptions:
     keep: tuple[str, ...] = ()
     time_limit: float | None = None
     effort: float = 1.0
-    holdout: float = 0.1
+    holdout: float | None = None
     seed: int = 0
     stability: bool = False
     out: Path = Path("model")

@@ -100,7 +100,8 @@ def check_options(options: FitOptions) -> None:
         check_number("--time-limit", options.time_limit, low=0.1)
     check_number("--min-samples-leaf", options.min_samples_leaf, low=0)
     check_number("--effort", options.effort, low=0.01, high=100)
-    check_number("--holdout", options.holdout, low=0, high=0.5)
+    if options.holdout is not None:
+        check_number("--holdout", options.holdout, low=0, high=0.5)
     check_number("--seed", options.seed, low=0, high=2**32 - 1, integer=True)
     if options.test == "-" == options.table:
         raise InputError("two tables on standard input", got="TABLE - and --test -", allowed="one -", fix="name a file")

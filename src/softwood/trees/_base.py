@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from softwood.data import describe, read_table, row_groups, row_times
 from softwood.lifecycle import Certificate, certify
 from softwood.trees._brought import Brought, bring, untouched
 from softwood.trees._constraints import asked_constraints, read_directions, read_forbidden
+from softwood.trees._crossfit import crossfit
 from softwood.trees._explained import Explained, training_facts
 from softwood.trees._folds import held_out
 from softwood.trees._labels import plain_labels
@@ -28,7 +30,9 @@ from softwood.trees._soft_forest_model import SoftForestModel
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._stability import split_weights
 
-_LEAST_TO_HOLD_OUT, _MOST_HELD_OUT = 100, 5_000  # rows
+_LEAST_TO_HOLD_OUT, _LEAST_UNASKED, _MOST_HELD_OUT = 100, 300, 5_000  # rows
+_USUAL_SHARE = 0.1
+_FEWEST_FOR_FOLDS = 20  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +143,8 @@ class TableLearner(Explained, BaseEstimator):
     soft_: SoftModel | SoftForestModel | None
     record_: dict[str, Any]
     feature_importances_: np.ndarray
-    holdout: float
+    holdout: float | None
+    time_limit: float | None
     init: Any
     monotonic_cst: Any
     forbidden: Any
@@ -167,9 +172,38 @@ class TableLearner(Explained, BaseEstimator):
 
     def _aside(self, rows: Rows, seed: int) -> np.ndarray:
         """Return which rows are set aside for the certificate."""
-        share = check_number("holdout", self.holdout, low=0, high=0.5)
-        share = share if rows.n >= _LEAST_TO_HOLD_OUT else 0.0
+        if self.holdout is None:
+            share, least = _USUAL_SHARE, _LEAST_TO_HOLD_OUT if self._cannot_crossfit(rows) else _LEAST_UNASKED
+        else:
+            share, least = check_number("holdout", self.holdout, low=0, high=0.5), _LEAST_TO_HOLD_OUT
+        share = share if rows.n >= least else 0.0
         return held_out(rows, share, _MOST_HELD_OUT, np.random.default_rng(seed))
+
+    def _cannot_crossfit(self, rows: Rows) -> bool:
+        """Say whether other models, fitted without some rows, would say nothing of the one that ships."""
+        return self.init is not None or rows.time is not None or rows.n < _FEWEST_FOR_FOLDS
+
+    def _will_crossfit(self, rows: Rows, aside: np.ndarray) -> bool:
+        return self.holdout is None and not aside.any() and not self._cannot_crossfit(rows)
+
+    def _crossfit(self, data: Training, rows: Rows, seed: int) -> None:
+        """Where nothing was set aside because rows are few, certify by models of the folds.
+
+        Args:
+            data: all rows as they came.
+            rows: the same rows.
+            seed: of the folds.
+        """
+        found = crossfit(self, data, rows, seed) if self._will_crossfit(rows, self._aside(rows, seed)) else None
+        if found is None:
+            return
+        told = f"all {rows.n} rows, each answered by one of {found.folds} models fitted in the same way without it"
+        limits = ["the very model that ships: it has learned from all of these rows"]
+        limits += [] if found.soft else ["hardening: not all of the models have a soft parent"] if self.soft_ else []
+        self.certificate_ = self._certificate(
+            data.table, data.y, data.given_weight, told, limits, (found.shipped, found.soft, found.rounded)
+        )
+        self.record_["crossfitted_rows"] = rows.n
 
     def _constrained(self, rows: Rows) -> Rows:
         """Return the rows with the directions and the forbidden columns that the parameters mean."""
@@ -228,13 +262,17 @@ class TableLearner(Explained, BaseEstimator):
             weight = np.ones(len(measured.y)) if given is None else given
             self.record_["peers"] = self._compare((measured.x, measured.y, weight))
 
-    def _certificate(self, table: Any, y: Any, weight: Any, rows: str, limits: list[str]) -> Certificate:
+    def _certificate(
+        self, table: Any, y: Any, weight: Any, rows: str, limits: list[str], answering: Sequence[Any] | None = None
+    ) -> Certificate:
+        """Certify what ships; or say it of what answers in its place: shipped, soft and plainly rounded models."""
         model, soft = self.artifact_, self.soft_
         trees = "one tree" if model.n_trees == 1 else f"{model.n_trees} trees"
         found_by = self.record_["shipped"]["search"]
+        shipped, parent, rounded = answering or (model, soft, None if soft is None else soft.rounded)
         found = certify(
-            model, soft, (table, y), loss=self.loss_.certified(),
-            rounded=None if soft is None else soft.rounded, classes=model.classes, sample_weight=weight, rows=rows,
+            shipped, parent, (table, y), loss=self.loss_.certified(), rounded=rounded, classes=model.classes,
+            sample_weight=weight, rows=rows,
             ships=f"{trees} of {model.n_leaves} leaves, depth {model.depth}, found by {found_by}",
             not_covered=limits,
         )  # fmt: skip

@@ -73,10 +73,12 @@ def crossfit(learner: TableLearner, data: Training, rows: Rows, seed: int) -> Cr
     """
     folds, _ = folds_that_fit(rows, FOLDS, 1)
     groups = make_groups(rows, folds, 1, np.random.default_rng(seed))[1:] if folds > 1 else []
-    if not groups or rows.is_classification and any(len(set(rows.labels[g.active])) < 2 for g in groups):
+    if not groups or (rows.is_classification and any(len(set(rows.labels[g.active])) < 2 for g in groups)):
         return None
-    quiet = {"holdout": 0.0, "progress": None, "improved": None, "checkpoint": None}
+    quiet: dict[str, Any] = {"holdout": 0.0, "progress": None, "improved": None, "checkpoint": None}
     known = learner.get_params()
+    if learner.time_limit is not None:
+        quiet["time_limit"] = learner.time_limit / (FOLDS + 1)
     parts: dict[str, list[np.ndarray]] = {"shipped": [], "soft": [], "rounded": [], "banded": []}
     for group in groups:
         model = clone(learner).set_params(**{name: value for name, value in quiet.items() if name in known})
@@ -84,12 +86,11 @@ def crossfit(learner: TableLearner, data: Training, rows: Rows, seed: int) -> Cr
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SoftwoodWarning)  # columns left out: said for the whole table
             model.fit(seen.table, seen.y, seen.given_weight, groups=seen.together)
-        width = None if model.artifact_.classes is None else np.searchsorted(learner.classes_, model.classes_)  # type: ignore[attr-defined]
-        answer = model.predict if width is None else model.predict_proba
-        parts["shipped"].append(_among(answer(held.table), width, learner))
+        model_answers = model.predict if model.artifact_.classes is None else model.predict_proba
+        parts["shipped"].append(_of_all_classes(model_answers(held.table), model, learner))
         if model.soft_ is not None:
-            parts["soft"].append(_among(model.soft_(held.table), width, learner))
-            parts["rounded"].append(_among(model.soft_.rounded(held.table), width, learner))
+            parts["soft"].append(_of_all_classes(model.soft_(held.table), model, learner))
+            parts["rounded"].append(_of_all_classes(model.soft_.rounded(held.table), model, learner))
             parts["banded"].append(model.soft_.in_band(held.table))
     order = np.argsort(np.concatenate([np.flatnonzero(group.judged) for group in groups]), kind="stable")
     whole = {name: np.concatenate(part)[order] for name, part in parts.items() if len(part) == len(groups)}
@@ -102,10 +103,10 @@ def crossfit(learner: TableLearner, data: Training, rows: Rows, seed: int) -> Cr
     )
 
 
-def _among(answers: np.ndarray, places: np.ndarray | None, learner: Any) -> np.ndarray:
-    """Return probabilities of all classes ``[n, K]``, 0 for those that a fold does not know; values as they are."""
-    if places is None:
+def _of_all_classes(answers: np.ndarray, model: Any, learner: Any) -> np.ndarray:
+    """Return probabilities ``[n, K]`` of the classes of ``learner``, 0 for those unknown to ``model``; values as is."""
+    if model.artifact_.classes is None:
         return answers
     found = np.zeros((len(answers), len(learner.classes_)))
-    found[:, places] = answers
+    found[:, np.searchsorted(learner.classes_, model.classes_)] = answers
     return found

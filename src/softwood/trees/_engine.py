@@ -193,6 +193,8 @@ class _Run:
     def _settle(self) -> float:
         """Return as much of the effort that was asked for as there is time for."""
         options, effort = self.options, Effort().scaled(self.options.effort)
+        if self.clock.left <= 0:
+            return 0.0
         cost = seconds_to_kick(self.groups, self.settings, options.max_depth, options.jobs, effort.kicks)
         if self.name == "teacher":
             cost += seconds_to_teach(self.groups, self.settings, options.jobs, effort.teachers)

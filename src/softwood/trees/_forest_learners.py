@@ -22,6 +22,7 @@ from softwood.trees._base import (
 )
 from softwood.trees._brought import Brought
 from softwood.trees._convert import forest_to_ensemble
+from softwood.trees._crossfit import FOLDS
 from softwood.trees._forest import BoostSetting
 from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
 from softwood.trees._loss_names import class_loss, regression_loss, value_rows
@@ -41,7 +42,7 @@ class ForestLearner(TableLearner):
         max_depth: int = 6,
         min_samples_leaf: float = 1,
         metric: str | None = None,
-        holdout: float = 0.1,
+        holdout: float | None = None,
         effort: float = 1.0,
         time_limit: float | None = None,
         n_jobs: int | None = -1,
@@ -84,6 +85,8 @@ class ForestLearner(TableLearner):
         """
         rows = self._constrained(rows)
         aside = self._aside(rows, options.seed)
+        if options.time_limit is not None and self._will_crossfit(rows, aside):
+            options = replace(options, time_limit=options.time_limit / (FOLDS + 1))
         brought = None if self.init is None else self._bring(self.init, data, rows, classes)
         if brought is not None and self.tune is False:
             return brought, aside
@@ -150,7 +153,8 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         monotonic_cst: dict from column to 1 (the answer never falls with it), -1 (never rises) or 0, or an array over
             the columns; of two classes, the answer is the probability of the second. Verified on what ships.
         forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
-        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
+        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows). None: a
+            tenth; of fewer than 300 rows none, and each is answered by one of five models fitted without it.
         effort: share of the settings that are screened.
         time_limit: seconds; leaves out settings, and ``record_`` says so.
         n_jobs: threads; -1 for all cores.
@@ -197,7 +201,7 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         class_weight: Any = None,
         monotonic_cst: Any = None,
         forbidden: Any = None,
-        holdout: float = 0.1,
+        holdout: float | None = None,
         effort: float = 1.0,
         time_limit: float | None = None,
         n_jobs: int | None = -1,
@@ -242,6 +246,7 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
             found, data, rows, aside, outputs=[f"logit({label})" for label in kept],
             link="sigmoid" if count == 2 else "softmax", classes=self.classes_.tolist(),
         )  # fmt: skip
+        self._crossfit(data, rows, options.seed)
         return self
 
 
@@ -267,7 +272,8 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         monotonic_cst: dict from column to 1 (the answer never falls with it), -1 (never rises) or 0, or an array over
             the columns; of two classes, the answer is the probability of the second. Verified on what ships.
         forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
-        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
+        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows). None: a
+            tenth; of fewer than 300 rows none, and each is answered by one of five models fitted without it.
         effort: share of the settings that are screened.
         time_limit: seconds; leaves out settings, and ``record_`` says so.
         n_jobs: threads; -1 for all cores.
@@ -310,7 +316,7 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         metric: str | None = None,
         monotonic_cst: Any = None,
         forbidden: Any = None,
-        holdout: float = 0.1,
+        holdout: float | None = None,
         effort: float = 1.0,
         time_limit: float | None = None,
         n_jobs: int | None = -1,
@@ -359,6 +365,7 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         names = output_names(y, wide.shape[1])
         data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
         self._ship(found, data, rows, aside, outputs=names, link=loss.link, classes=None)
+        self._crossfit(data, rows, options.seed)
         return self
 
     def __sklearn_tags__(self) -> Any:

@@ -16,6 +16,7 @@ from softwood.core import capability, check_choice, check_number
 from softwood.trees._base import ClassLearner, TableLearner, Training, class_weighted, output_names, silent
 from softwood.trees._brought_tree import check_one_tree
 from softwood.trees._convert import to_ensemble
+from softwood.trees._crossfit import FOLDS
 from softwood.trees._engine import Found, Options, search
 from softwood.trees._loss_names import class_loss, regression_loss, value_rows
 from softwood.trees._plan import check_plan
@@ -36,7 +37,7 @@ class TreeLearner(TableLearner):
         max_leaf_nodes: int | None = None,
         min_samples_leaf: float = 1,
         metric: str | None = None,
-        holdout: float = 0.1,
+        holdout: float | None = None,
         effort: float = 1.0,
         time_limit: float | None = None,
         n_jobs: int | None = -1,
@@ -88,6 +89,8 @@ class TreeLearner(TableLearner):
         """
         rows = self._constrained(rows)
         aside = self._aside(rows, options.seed)
+        if options.time_limit is not None and self._will_crossfit(rows, aside):
+            options = replace(options, time_limit=options.time_limit / (FOLDS + 1))
         brought = None if self.init is None else self._bring(self.init, data, rows, classes)
         if brought is not None:
             check_one_tree(brought)
@@ -142,7 +145,8 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         monotonic_cst: dict from column to 1 (the answer never falls with it), -1 (never rises) or 0, or an array over
             the columns; of two classes, the answer is the probability of the second. Verified on what ships.
         forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
-        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
+        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows). None: a
+            tenth; of fewer than 300 rows none, and each is answered by one of five models fitted without it.
         effort: multiplies kicks, restarts and epochs.
         time_limit: seconds; searches that do not fit are cut, and ``record_`` says which.
         n_jobs: threads; -1 for all cores.
@@ -193,7 +197,7 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         class_weight: Any = None,
         monotonic_cst: Any = None,
         forbidden: Any = None,
-        holdout: float = 0.1,
+        holdout: float | None = None,
         effort: float = 1.0,
         time_limit: float | None = None,
         n_jobs: int | None = -1,
@@ -246,6 +250,7 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
             self._certify(found.record, found.importance, data, aside, found.rows.loss)
 
         self._search(data, rows, options, self.classes_, ship)
+        self._crossfit(data, rows, options.seed)
         return self
 
 
@@ -272,7 +277,8 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         monotonic_cst: dict from column to 1 (the answer never falls with it), -1 (never rises) or 0, or an array over
             the columns; of two classes, the answer is the probability of the second. Verified on what ships.
         forbidden: names of columns that no node tests; they stay in the table's form. Verified on what ships.
-        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows).
+        holdout: share of the rows set aside for the certificate (at most 5,000; none of fewer than 100 rows). None: a
+            tenth; of fewer than 300 rows none, and each is answered by one of five models fitted without it.
         effort: multiplies kicks, restarts and epochs.
         time_limit: seconds; searches that do not fit are cut, and ``record_`` says which.
         n_jobs: threads; -1 for all cores.
@@ -317,7 +323,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
         metric: str | None = None,
         monotonic_cst: Any = None,
         forbidden: Any = None,
-        holdout: float = 0.1,
+        holdout: float | None = None,
         effort: float = 1.0,
         time_limit: float | None = None,
         n_jobs: int | None = -1,
@@ -370,6 +376,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
             self._certify(found.record, found.importance, data, aside, found.rows.loss)
 
         self._search(data, rows, options, None, ship)
+        self._crossfit(data, rows, options.seed)
         return self
 
     def __sklearn_tags__(self) -> Any:
