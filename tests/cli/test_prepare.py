@@ -80,7 +80,7 @@ def test_groups_and_times_are_no_inputs_unless_kept(softwood, visits_csv, tmp_pa
     said = {"group": "kept together by patient: 30 groups", "time": "240 times, from 2024-01-01 to 2024-08-27"}
     assert said[role] in done.out
     certificate = json.loads((tmp_path / "m" / "certificate.json").read_text())
-    assert {"group": "whole groups", "time": "the latest"}[role] in certificate["rows"]
+    assert {"group": "whole group", "time": "the latest"}[role] in certificate["rows"]
     kept = softwood(*words, "--keep", name, "--out", tmp_path / "kept", "--json")
     assert [used for used in kept.json["record"]["columns"]["used"] if used.startswith(name)]
     assert kept.json["record"]["search"]["split"] == made["search"]["split"]

@@ -198,7 +198,9 @@ class TableLearner(Explained, BaseEstimator):
         if found is None:
             return
         told = f"all {rows.n} rows, each answered by one of {found.folds} models fitted in the same way without it"
+        told += "" if rows.together is None else " and its whole group"
         limits = ["the very model that ships: it has learned from all of these rows"]
+        limits += data.describe_split(np.zeros(rows.n, bool))[2]
         limits += [] if found.soft else ["hardening: not all of the models have a soft parent"] if self.soft_ else []
         self.certificate_ = self._certificate(
             data.table, data.y, data.given_weight, told, limits, (found.shipped, found.soft, found.rounded)
