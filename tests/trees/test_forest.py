@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,8 +18,8 @@ from softwood.core import InputError
 from softwood.kernels import sum_leaves
 from softwood.trees import ForestClassifier, ForestRegressor
 from softwood.trees._base import silent
-from softwood.trees._forest import BoostSetting, boost, first_trees, refit_leaves
-from softwood.trees._forest_engine import _screen
+from softwood.trees._forest import BoostSetting, _drawn, boost, first_trees, refit_leaves
+from softwood.trees._forest_engine import _choose, _finalists, _screen, _Variant, settings_for
 from softwood.trees._rows import Group, Rows
 
 RANDOM_FOLDS = {
@@ -75,6 +77,28 @@ def test_boosting_lowers_the_training_loss_within_the_budget(classes, per_class)
     ]
     start = float(group.rows.loss.parts(np.tile(forest.base, (group.rows.n, 1)), group.rows)[0] @ weight)
     assert start > loss[0] > loss[1] > loss[2]
+
+
+def test_each_tree_of_a_sampled_forest_sees_its_share_of_rows_and_columns():
+    group = make_group(2)
+    setting = BoostSetting(4, 0.3, columns=0.34, sample=0.5, seed=1)
+    first, again, other = (boost(group, s, 60) for s in (setting, setting, replace(setting, seed=2)))
+    np.testing.assert_array_equal(first.values, again.values)
+    assert not np.array_equal(first.values, other.values)
+    tested = [set(tree.feature[tree.feature >= 0].tolist()) for tree in first.trees]
+    assert all(len(features) == 1 for features in tested), "one of three columns for each tree"
+    assert len(set.union(*tested)) > 1
+    wholly = boost(group, replace(setting, columns=1.0), 60)
+    assert not np.array_equal(wholly.values[:4], boost(group, BoostSetting(4, 0.3), 60).values[:4]), "half of the rows"
+
+
+def test_samples_are_drawn_of_the_places_that_count():
+    mask = np.arange(20) % 2 == 0
+    drawn = _drawn(mask, 0.3, np.random.default_rng(0))
+    assert drawn.sum() == 3
+    assert not (drawn & ~mask).any()
+    assert _drawn(mask, 0.001, np.random.default_rng(0)).sum() == 1
+    assert _drawn(mask, 1.0, np.random.default_rng(0)) is mask
 
 
 def test_rows_outside_a_group_teach_it_nothing():
@@ -213,3 +237,41 @@ def test_screening_judges_rows_that_were_not_learned_from():
     greedy, careful = BoostSetting(31, 1.0, 1.0), BoostSetting(2, 0.01, 20.0)
     options = ForestClassifier(400, n_jobs=1)._options(("log_loss",), "log_loss")
     assert _screen([group], [greedy, careful], options, lambda: True, silent) == [careful, greedy]
+
+
+def variant(mean, *, sample=1.0, refit=None, n=400, noise=0.0):
+    losses = mean + noise * np.random.default_rng(0).normal(size=n)
+    return _Variant(BoostSetting(4, 0.1, sample=sample), 1.0, refit, losses, float(losses.mean()))
+
+
+def test_samples_and_refits_ship_only_where_they_are_clearly_better():
+    weight, plain = np.ones(400), variant(0.5)
+    clear, doubtful = variant(0.4, sample=0.5, noise=0.1), variant(0.4999, sample=0.5, noise=0.1)
+    for rival, ships in ((clear, True), (doubtful, False)):
+        winner, compared, reason = _choose([rival, plain], weight, None, "log_loss")
+        assert winner is (rival if ships else plain)
+        assert [row["ships"] for row in compared] == [ships]
+        assert ("are not better" in reason) is not ships
+    winner, compared, _ = _choose([plain, clear, variant(0.3, refit=3.0, noise=0.1)], weight, None, "log_loss")
+    assert winner.refit == 3.0
+    assert [row["ships"] for row in compared] == [True, True]
+    assert _choose([clear], weight, None, "log_loss")[0] is clear, "no other kind was judged"
+
+
+def test_both_kinds_of_settings_are_screened_at_any_effort():
+    rows = make_group(2).rows
+    for effort in (0.01, 0.1, 1.0):
+        options = replace(ForestClassifier(60)._options(("log_loss",), "log_loss"), effort=effort)
+        settings = settings_for(rows, options)
+        assert {setting.is_sampled for setting in settings} == {False, True}
+        assert len(set(settings)) == len(settings)
+        assert not settings[0].is_sampled
+    finalists = _finalists(settings[::-1])
+    assert [setting.is_sampled for setting in finalists].count(True) == 3
+    assert [settings.index(f) for f in finalists] == sorted((settings.index(f) for f in finalists), reverse=True)
+
+
+def test_tuning_refuses_monotone_columns():
+    x, y = load_breast_cancer(return_X_y=True)
+    with pytest.raises(InputError, match="tuning does not keep columns monotone"):
+        ForestClassifier(60, effort=0.05, tune=True, monotonic_cst={"x0": 1}).fit(x, y)

@@ -96,6 +96,9 @@ class BoostSetting:
         l2: added to the curvature of each leaf.
         per_class: one tree for each class in turn, instead of vector leaves.
         max_depth: of each tree.
+        columns: share of the features, drawn for each tree, that its nodes may test.
+        sample: share of the rows, drawn for each tree, that it learns from.
+        seed: of these draws.
     """
 
     leaves: int
@@ -104,6 +107,24 @@ class BoostSetting:
     l2: float = 1.0
     per_class: bool = False
     max_depth: int = 6
+    columns: float = 1.0
+    sample: float = 1.0
+    seed: int = 0
+
+    @property
+    def is_sampled(self) -> bool:
+        """Is a tree grown on some of the rows or columns?"""
+        return self.columns < 1 or self.sample < 1
+
+
+def _drawn(mask: np.ndarray, share: float, seed: np.random.Generator) -> np.ndarray:
+    """Return the mask with a share of its True places, one at least, drawn at random."""
+    if share >= 1:
+        return mask
+    places = np.flatnonzero(mask)
+    out = np.zeros_like(mask)
+    out[seed.choice(places, min(max(round(share * len(places)), 1), len(places)), replace=False)] = True
+    return out
 
 
 def n_outputs(rows: Rows) -> int:
@@ -132,15 +153,16 @@ def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
     places: list[np.ndarray] = []
     values: list[np.ndarray] = []
     masks: list[np.ndarray] = []
-    allowed, direction = np.ones(group.codec.n_features, bool), group.direction
+    every, direction, seed = np.ones(group.codec.n_features, bool), group.direction, np.random.default_rng(setting.seed)
     left, turn, idle = budget, 0, 0
     while left >= 2 * width and idle < outputs:
         _, gradient, curvature = loss.parts(raw, rows)
         part = slice(turn % outputs, turn % outputs + 1) if setting.per_class else slice(None)
         sums = np.column_stack([np.ones(rows.n), gradient[:, part], np.maximum(curvature[:, part], 1e-6)])
         sums *= rows.weight[:, None]
+        drawn, allowed = _drawn(active, setting.sample, seed), _drawn(every, setting.columns, seed)
         feature, cut, missing_left, child, found = grow_boosted(
-            group.codes, group.codec.n_bins, sums, active, allowed, min(setting.leaves, left // width),
+            group.codes, group.codec.n_bins, sums, drawn, allowed, min(setting.leaves, left // width),
             setting.max_depth, setting.min_leaf, setting.l2, direction,
         )  # fmt: skip
         turn += 1
@@ -153,7 +175,7 @@ def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
         nodes = boosted_leaves(group.codes, feature, cut, missing_left, child)
         steps = np.zeros((len(feature), outputs))
         steps[:, part] = found
-        steps = setting.rate * loss.leaf_steps(raw, rows, weight, np.where(active, nodes, -1).astype(np.int32), steps)
+        steps = setting.rate * loss.leaf_steps(raw, rows, weight, np.where(drawn, nodes, -1).astype(np.int32), steps)
         grown = BoostedTree(feature, cut, missing_left, child)
         if direction.any():
             heavy = np.bincount(nodes, weight, len(steps))

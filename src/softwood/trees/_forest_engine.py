@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,9 @@ from softwood.trees._tune import Tuned
 REFITS = (3.0, 30.0, 300.0)  # strengths with which re-fitted leaves are held to the booster's
 SPENT = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12)  # shares of the budget that are tried: a small table wants a small forest
 _VARIANTS = [*((spent, None) for spent in SPENT), *((spent, refit) for spent in SPENT[::2] for refit in REFITS)]
-_FINALISTS = 4
+_OF_CLASSES = ((0.7, 1.0), (0.5, 0.7), (0.25, 0.7))  # shares of columns and rows that each tree is grown on
+_OF_VALUES = ((0.7, 1.0), (1.0, 0.7), (0.5, 0.7))
+_FINALISTS = 3  # of the settings without sampling, and of those with it
 _SMALL = 3_000  # rows below which settings are screened on all folds instead of one
 _SCREENED_ROWS = 50_000  # rows on which settings are screened
 
@@ -103,13 +105,23 @@ def settings_for(rows: Rows, options: ForestOptions) -> list[BoostSetting]:
         for least in (5.0, 20.0)
         if 2 * (1 if per_class else outputs) <= options.budget.limit
     ]
+    settings += [
+        replace(setting, columns=columns, sample=sample, seed=options.seed)
+        for setting in settings
+        if setting.rate in rates[:2] and setting.leaves < 31 and setting.min_leaf < 20
+        for columns, sample in (_OF_CLASSES if rows.is_classification else _OF_VALUES)
+    ]
     if not settings:
         raise InputError(
             "the budget is too small for one split", got=str(options.budget), allowed=f"{2 * outputs} or more",
             fix=f"pass budget={2 * outputs} or more: a split has two leaves of {outputs} values",
         )  # fmt: skip
     unique = list(dict.fromkeys(settings))
-    return unique[: max(2, round(options.effort * len(unique)))]
+    plain = sum(not setting.is_sampled for setting in unique)
+    order = np.argsort(  # both kinds go on in step, so that each is there where few settings are screened
+        [i / plain if i < plain else (i - plain + 0.5) / (len(unique) - plain) for i in range(len(unique))]
+    )
+    return [unique[i] for i in order[: max(2, round(options.effort * len(unique)))]]
 
 
 def search_forest(
@@ -117,10 +129,10 @@ def search_forest(
 ) -> FoundForest:
     """Find the forest that ships.
 
-    Settings are screened on one fold, the best four are fitted on all folds, each with leaves as the booster left
-    them and re-fitted jointly; what ships is the best booster, or the best re-fit if that is better out of fold by
-    more than one standard error of the paired difference. A model that was brought, and fine-tuning, have to beat
-    what leads by the same rule. Then it is fitted on all rows.
+    Settings are screened on one fold, the best of each kind are fitted on all folds, each with leaves as the booster
+    left them and re-fitted jointly; what ships is the best booster on all rows and columns, unless trees grown on
+    samples of them, or a re-fit, are better out of fold by more than one standard error of the paired difference. A
+    model that was brought, and fine-tuning, have to beat what leads by the same rule. Then it is fitted on all rows.
 
     Args:
         rows: what may be learned from and selected on.
@@ -143,7 +155,8 @@ def search_forest(
     def judge(forest: Forest, group: Group) -> np.ndarray:
         return judge_rows(options.metric, group.rows.loss.answers(forest.raw(group.codes)), group.rows)
 
-    winner, difference, error, variants = _untried(settings[0]), 0.0, 0.0, []
+    winner, variants = _untried(settings[0]), []
+    compared: list[dict[str, Any]] = []
     leader, tuned, further = _leader(winner, groups, options), None, {}
     reason, interrupted = "too few rows to compare anything out of fold", False
     try:
@@ -153,11 +166,10 @@ def search_forest(
                 screened = _screen(judges, settings, options, in_time(0.3), progress)
                 cut += ["screening"] * (len(screened) < len(settings))
                 winner = _untried(screened[0])
-                finalists = screened[: max(1, _FINALISTS)]
+                finalists = _finalists(screened)
                 variants = _out_of_fold(groups, finalists, options, in_time(0.8), progress)
                 cut += ["finalists"] * (len(variants) < len(finalists) * len(_VARIANTS))
-                winner, difference, error = _choose(variants, judged_weight(groups), rows.together)
-                reason = _reason(winner, difference, error, options.metric)
+                winner, compared, reason = _choose(variants, judged_weight(groups), rows.together, options.metric)
                 leader = _leader(winner, groups, options)
                 if brought is not None:
                     leader, further["brought"] = _with_brought(leader, brought, options, judge, progress)
@@ -187,8 +199,7 @@ def search_forest(
             "loss": None if np.isnan(leader.mean) else leader.mean,
         },
         "trials": [variant.describe() for variant in variants],
-        "difference": difference,
-        "standard_error": error,
+        "compared": compared,
         "reason": reason,
         "cut_by_time_limit": cut,
         "interrupted": interrupted,
@@ -297,18 +308,35 @@ def _out_of_fold(
     return variants
 
 
+def _finalists(screened: Sequence[BoostSetting]) -> list[BoostSetting]:
+    """Return the best settings of each kind, the best of all first."""
+    best = [[s for s in screened if s.is_sampled == kind][:_FINALISTS] for kind in (False, True)]
+    return sorted(best[0] + best[1], key=screened.index)
+
+
 def _choose(
-    variants: Sequence[_Variant], weight: np.ndarray, together: np.ndarray | None
-) -> tuple[_Variant, float, float]:
-    plain = min((v for v in variants if v.refit is None), key=lambda v: v.mean)
-    rival = min((v for v in variants if v.refit is not None), key=lambda v: v.mean)
-    difference, error = paired_difference(rival.losses - plain.losses, weight, together)
-    return (rival if difference < -error else plain), difference, error
-
-
-def _reason(winner: _Variant, difference: float, error: float, metric: str) -> str:
-    verb = "are" if winner.refit is not None else "are not"
-    return (
-        f"re-fitted leaves {verb} better than the booster's by more than one standard error out of fold "
-        f"({metric} loss {difference:+.4f}, standard error {error:.4f})"
-    )
+    variants: Sequence[_Variant], weight: np.ndarray, together: np.ndarray | None, metric: str
+) -> tuple[_Variant, list[dict[str, Any]], str]:
+    """Return what ships, the comparisons, and why: sampling, then a re-fit, have to be clearly better to ship."""
+    kinds: list[tuple[str, Callable[[_Variant], bool]]] = [
+        ("the booster's leaves on all rows and columns", lambda v: v.refit is None and not v.setting.is_sampled),
+        ("trees grown on samples of rows and columns", lambda v: v.refit is None and v.setting.is_sampled),
+        ("re-fitted leaves", lambda v: v.refit is not None),
+    ]
+    winner: _Variant | None = None
+    compared, reasons = [], []
+    for name, belongs in kinds:
+        rival = min(filter(belongs, variants), key=lambda v: v.mean, default=None)
+        if rival is None or winner is None:
+            winner = winner or rival
+            continue
+        difference, error = paired_difference(rival.losses - winner.losses, weight, together)
+        wins = difference < -error
+        compared.append({"rival": name, "difference": difference, "standard_error": error, "ships": wins})
+        reasons.append(
+            f"{name} {'are' if wins else 'are not'} better than what led by more than one standard error out of fold "
+            f"({metric} loss {difference:+.4f}, standard error {error:.4f})"
+        )
+        winner = rival if wins else winner
+    assert winner is not None  # the first finalist is always judged
+    return winner, compared, "; ".join(reasons)

@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
-from softwood.core import Budget, capability, check_choice, check_number
+from softwood.core import Budget, InputError, capability, check_choice, check_number
 from softwood.trees._base import (
     ClassLearner,
     TableLearner,
@@ -84,6 +84,11 @@ class ForestLearner(TableLearner):
         found and the rows set aside.
         """
         rows = self._constrained(rows)
+        if self.tune and rows.direction.any():
+            raise InputError(
+                "tuning does not keep columns monotone", got="tune=True with monotonic_cst", allowed="one of them",
+                fix="leave tune out",
+            )  # fmt: skip
         aside = self._aside(rows, options.seed)
         if options.time_limit is not None and self._will_crossfit(rows, aside):
             options = replace(options, time_limit=options.time_limit / (FOLDS + 1))
@@ -139,7 +144,8 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
 
     A Newton booster on histograms with vector leaves (or one tree a class in turn) spends the budget; its settings
     are screened on one fold and compared on all; the leaves of the finalists are re-fitted jointly, which is convex.
-    The re-fit ships if it is better out of fold by more than one standard error of the paired difference.
+    Trees that are each grown on a sample of rows and columns, and the re-fit, ship only if they are better out of fold
+    by more than one standard error of the paired difference.
 
     Args:
         budget: leaf values in all; a leaf with K outputs counts K, two classes are one output.
