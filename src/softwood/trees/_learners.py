@@ -127,11 +127,12 @@ class TreeLearner(TableLearner):
 class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
     """One decision tree, found by optimisation instead of greedily, and not shipped unless it beats CART.
 
-    Candidates: CART; CART with exact node polish and random kicks; straight-through gradient restarts, trained
-    as one batched tensor with all folds, hardened, polished, softened again and annealed as the gap between soft
-    and hard allows. Every candidate is fitted again on each fold; what ships is the best one out of fold, and CART
-    unless that is better by more than one standard error of the paired difference. The certificate is measured on
-    rows that neither training nor selection has seen.
+    Candidates: CART; CART with exact node polish and random kicks; the same on more rows, made from neighbours and
+    answered by a random forest, which helps small tables; straight-through gradient restarts, trained as one batched
+    tensor with all folds, hardened, polished, softened again and annealed as the gap between soft and hard allows.
+    Every candidate is fitted again on each fold; what ships is the best one out of fold, and CART unless that is better
+    by more than one standard error of the paired difference. The certificate is measured on rows that neither training
+    nor selection has seen.
 
     Args:
         max_depth: 1 to 10.
@@ -181,7 +182,7 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
         (True, True)
 
     Source: GradTree (Marton et al., 2024) for the straight-through tree; tree alternating optimisation
-    (Carreira-Perpinan and Tavallali, 2018) for node polish.
+    (Carreira-Perpinan and Tavallali, 2018) for node polish; TREPAN (Craven and Shavlik, 1996) for the teacher.
     """
 
     classes_: np.ndarray
