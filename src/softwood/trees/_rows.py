@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -94,6 +94,21 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
+class Part:
+    """Some rows of a group, m of them.
+
+    Args:
+        place: which ones, int ``[m]``.
+        codes: uint8 ``[F, m]``.
+        rows: the same rows, without ``x``.
+    """
+
+    place: np.ndarray
+    codes: np.ndarray
+    rows: Rows
+
+
+@dataclass(frozen=True, eq=False)
 class Group:
     """Rows that a candidate may learn from, with a codec that has seen no others.
 
@@ -111,6 +126,21 @@ class Group:
     def judged(self) -> np.ndarray:
         """Rows that candidates of this group are judged on, bool ``[n]``: never active ones."""
         return ~self.active if self.held is None else self.held
+
+    @cached_property
+    def judged_part(self) -> Part:
+        """The rows that candidates of this group are judged on."""
+        return self.part(self.judged)
+
+    def part(self, chosen: np.ndarray) -> Part:
+        """Return some of the rows, with their codes.
+
+        Args:
+            chosen: bool ``[n]``.
+        """
+        place = np.flatnonzero(chosen)
+        bare = replace(self.rows, x=self.rows.x[:, :0])  # losses do not look at x
+        return Part(place, np.ascontiguousarray(self.codes[:, place]), bare.take(chosen))
 
     @cached_property
     def _coded(self) -> tuple[QuantileCodec, np.ndarray]:

@@ -13,7 +13,7 @@ from softwood.kernels import SQUARED, Problem, leaf_cost
 from softwood.trees._candidates import Candidate, Setting
 from softwood.trees._dense_tree import DenseTree, lightest_leaf, pruned, pruned_to, with_heavy_leaves
 from softwood.trees._loss import judge
-from softwood.trees._rows import Group
+from softwood.trees._rows import Group, Part
 
 PRICES = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # of a leaf, as shares of the root's impurity
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # pseudo-rows at the prior in each shipped leaf
@@ -109,8 +109,7 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
     """
     best: dict[str, _Scored] = {}
     for candidate in candidates:
-        trials = [_score(groups, candidate, price, metric, limits) for price in PRICES]
-        winner = min(trials, key=_rank)
+        winner = min(_scores(groups, candidate, PRICES, metric, limits), key=_rank)
         if candidate.soft:
             winner = _against_plain(winner, groups, metric, limits)
         seen = best.get(candidate.setting.search)
@@ -146,7 +145,7 @@ def choose(groups: Sequence[Group], candidates: Sequence[Candidate], metric: str
 
 def _against_plain(refitted: _Scored, groups: Sequence[Group], metric: str, limits: Limits) -> _Scored:
     """Return the plain rounding of the soft parents unless the re-fitted trees are clearly better than it."""
-    plain = _score(groups, refitted.candidate, None, metric, limits)
+    plain = _plain_score(groups, refitted.candidate, metric)
     if not all(limits.hold(parent.dense(), parent.hardening.problem) for parent in refitted.candidate.soft):
         return refitted
     gain, error = paired_difference(refitted.smooth - plain.smooth, *_judged(groups))
@@ -209,10 +208,20 @@ def paired_difference(
 
 
 def _shape(tree: DenseTree, group: Group, trial: Trial, limits: Limits) -> DenseTree:
-    """Prune a group's tree at the trial's price, which is a share of that group's own impurity, and to the limits."""
-    data = group.problem(trial.setting.criterion, trial.setting.min_leaf, 0.0)
+    return _shapes(tree, group, trial.setting, [trial.price], limits)[0]
+
+
+def _shapes(
+    tree: DenseTree, group: Group, setting: Setting, prices: Sequence[float], limits: Limits
+) -> list[DenseTree]:
+    """Prune a group's tree at each price, which is a share of that group's own impurity, and to the limits."""
+    data = group.problem(setting.criterion, setting.min_leaf, 0.0)
     levels = group.level_costs(tree, data)
-    tree = pruned(tree, levels, trial.price * max(_impurity(group, data, levels), 0.0))
+    impurity = max(_impurity(group, data, levels), 0.0)
+    return [_limited(pruned(tree, levels, price * impurity), group, data, limits) for price in prices]
+
+
+def _limited(tree: DenseTree, group: Group, data: Problem, limits: Limits) -> DenseTree:
     if limits.least > 1:
         tree = with_heavy_leaves(tree, data, limits.least)
     if limits.most_leaves is None or tree.n_leaves <= limits.most_leaves:
@@ -233,35 +242,61 @@ def _impurity(group: Group, data: Problem, levels: Sequence[np.ndarray]) -> floa
     return float(impurity)
 
 
-def _answers(group: Group, tree: DenseTree, criterion: str, strength: float) -> np.ndarray:
-    """Return what a tree answers to all rows, ``[n, K]``, with leaves fitted on the group's."""
-    values = group.values(tree, criterion, strength)
-    answers: np.ndarray = values[tree.leaf_of(group.codes)]
+def _answers(group: Group, part: Part, tree: DenseTree, criterion: str, strength: float) -> np.ndarray:
+    """Return what a tree answers to some rows, ``[m, K]``, with leaves fitted on the group's."""
+    answers: np.ndarray = group.values(tree, criterion, strength)[tree.leaf_of(part.codes)]
     return answers
 
 
-def _folds(groups: Sequence[Group], things: Sequence[Any]) -> list[tuple[Group, Any, np.ndarray]]:
+def _folds(groups: Sequence[Group], things: Sequence[Any]) -> list[tuple[Group, Any, Part]]:
     """Return (group, its thing, rows to judge it on) for each fold; without folds, all rows on themselves."""
     pairs = list(zip(groups, things, strict=True))
-    return [(group, thing, group.judged) for group, thing in pairs[1:]] or [(*pairs[0], pairs[0][0].active)]
+    return [(group, thing, group.judged_part) for group, thing in pairs[1:]] or [
+        (*pairs[0], pairs[0][0].part(pairs[0][0].active))
+    ]
 
 
-def _score(groups: Sequence[Group], candidate: Candidate, price: float | None, metric: str, limits: Limits) -> _Scored:
-    """Judge a candidate out of fold, its trees pruned at ``price``; None judges its parents' plain rounding."""
+def _scores(
+    groups: Sequence[Group], candidate: Candidate, prices: Sequence[float], metric: str, limits: Limits
+) -> list[_Scored]:
+    """Judge a candidate out of fold, its trees pruned at each price."""
     rows, setting = groups[0].rows, candidate.setting
-    trial = Trial(setting, price or 0.0, 0.0, 0.0)
-    names = (metric, rows.loss.name)
+    totals, count = np.zeros((len(prices), 2, rows.n)), np.zeros(rows.n)
+    for group, tree, part in _folds(groups, candidate.trees):
+        known: dict[bytes, np.ndarray] = {}  # many prices prune alike
+        for total, shaped in zip(totals, _shapes(tree, group, setting, prices, limits), strict=True):
+            key = b"".join(array.tobytes() for array in (shaped.feature, shaped.cut, shaped.missing_left))
+            if key not in known:
+                known[key] = _losses(_answers(group, part, shaped, setting.criterion, 1.0), part, metric)
+            total[:, part.place] += known[key]
+        count[part.place] += 1
+    pairs = zip(prices, totals, strict=True)
+    return [_scored(candidate, price, total, count, rows.weight) for price, total in pairs]
+
+
+def _plain_score(groups: Sequence[Group], candidate: Candidate, metric: str) -> _Scored:
+    """Judge the plain rounding of a candidate's soft parents out of fold."""
+    rows = groups[0].rows
     total, count = np.zeros((2, rows.n)), np.zeros(rows.n)
-    for group, thing, judged in _folds(groups, candidate.trees if price is not None else candidate.soft):
-        if price is None:
-            answers = thing.leaf_answers()[thing.dense().leaf_of(group.codes)]
-        else:
-            answers = _answers(group, _shape(thing, group, trial, limits), setting.criterion, 1.0)
-        total += [np.where(judged, judge(name, answers, rows), 0.0) for name in names]
-        count += judged
+    for _, parent, part in _folds(groups, candidate.soft):
+        answers = parent.leaf_answers()[parent.dense().leaf_of(part.codes)]
+        total[:, part.place] += _losses(answers, part, metric)
+        count[part.place] += 1
+    return _scored(candidate, None, total, count, rows.weight)
+
+
+def _losses(answers: np.ndarray, part: Part, metric: str) -> np.ndarray:
+    """Return the loss of each row by the metric and by the smooth loss, ``[2, m]``."""
+    return np.stack([judge(name, answers, part.rows) for name in (metric, part.rows.loss.name)])
+
+
+def _scored(
+    candidate: Candidate, price: float | None, total: np.ndarray, count: np.ndarray, weight: np.ndarray
+) -> _Scored:
     losses, smooth = total / np.maximum(count, 1)
-    mean, mean_smooth = (float(np.average(part, weights=rows.weight * (count > 0))) for part in (losses, smooth))
-    return _Scored(candidate, Trial(setting, trial.price, mean, mean_smooth), losses, smooth, price is None)
+    mean, mean_smooth = (float(np.average(part, weights=weight * (count > 0))) for part in (losses, smooth))
+    trial = Trial(candidate.setting, price or 0.0, mean, mean_smooth)
+    return _Scored(candidate, trial, losses, smooth, price is None)
 
 
 def _strength(groups: Sequence[Group], winner: _Scored, limits: Limits) -> float:
@@ -270,15 +305,15 @@ def _strength(groups: Sequence[Group], winner: _Scored, limits: Limits) -> float
     if len(groups) == 1:
         return 0.0 if rows.loss.criteria == ("squared",) else 1.0
     shaped = [
-        (group, _shape(tree, group, winner.trial, limits), judged)
-        for group, tree, judged in _folds(groups, winner.candidate.trees)
+        (group, _shape(tree, group, winner.trial, limits), part)
+        for group, tree, part in _folds(groups, winner.candidate.trees)
     ]
 
     def loss(strength: float) -> float:
         total = 0.0
-        for group, tree, judged in shaped:
-            answers = _answers(group, tree, winner.trial.setting.criterion, strength)
-            total += float((judge(rows.loss.name, answers, rows) * rows.weight)[judged].sum())
+        for group, tree, part in shaped:
+            answers = _answers(group, part, tree, winner.trial.setting.criterion, strength)
+            total += float(judge(rows.loss.name, answers, part.rows) @ part.rows.weight)
         return total
 
     return min(STRENGTHS, key=loss)

@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 from softwood.kernels import Problem
 from softwood.trees._rows import Group, sampled
 
-_MOST_REAL, _LEAST_MADE, _MOST_MADE = 20_000, 4_000, 10_000  # rows
+_MOST_REAL, _LEAST_MADE, _MOST_MADE = 20_000, 1_000, 10_000  # rows
 _MADE_WEIGHT = 4.0  # of all made rows, in multiples of the real ones'
 _NEIGHBOURS, _MOST_PARTNERS = 10, 2_000
 
