@@ -1,4 +1,5 @@
-"""The command line: ``softwood fit``, ``predict``, ``score``, ``certify``, ``export``, ``show``, ``doctor``, ``demo``.
+"""The command line: ``softwood fit``, ``predict``, ``score``, ``certify``, ``export``, ``show``, ``bench``, ``doctor``,
+``demo``.
 
 Every command is a thin face over functions that can be called from Python as well. Results go to standard output
 (with ``--json`` one JSON document and nothing else), progress and messages to standard error. Exit codes: 0 done,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from softwood import __version__
+from softwood.cli._bench import register as _bench
 from softwood.cli._console import Output, write_json
 from softwood.cli._demo import register as _demo
 from softwood.cli._doctor import register as _doctor
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _register in (_fit, _use, _explain_row, _export, _report, _doctor, _demo):
+for _register in (_fit, _use, _explain_row, _export, _report, _bench, _doctor, _demo):
     _register(app)
 
 
