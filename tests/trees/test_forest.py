@@ -19,7 +19,8 @@ from softwood.kernels import sum_leaves
 from softwood.trees import ForestClassifier, ForestRegressor
 from softwood.trees._base import silent
 from softwood.trees._forest import BoostSetting, _drawn, boost, first_trees, refit_leaves
-from softwood.trees._forest_engine import _choose, _finalists, _screen, _Variant, settings_for
+from softwood.trees._forest_trials import Variant, choose, finalists_of, screen, settings_for
+from softwood.trees._plan import Clock
 from softwood.trees._rows import Group, Rows
 
 RANDOM_FOLDS = {
@@ -144,7 +145,7 @@ def test_learners_ship_what_they_fitted_and_every_export_agrees(learner, load, t
     x, y = load(return_X_y=True)
     model = learner(budget=60, effort=0.1).fit(x, y)
     assert model.artifact_.n_leaf_values <= 60
-    assert model.certificate_.n == model.record_["held_out_rows"]
+    assert model.certificate_.n == model.record_["held_out_rows"] + model.record_.get("crossfitted_rows", 0)
     for to in ("json", "onnx", "python"):
         report = export(
             model.artifact_,
@@ -236,26 +237,27 @@ def test_screening_judges_rows_that_were_not_learned_from():
     group = Group(Rows(columns, x, labels, np.eye(2)[labels], np.ones(300)), rng.random(300) < 0.8)
     greedy, careful = BoostSetting(31, 1.0, 1.0), BoostSetting(2, 0.01, 20.0)
     options = ForestClassifier(400, n_jobs=1)._options(("log_loss",), "log_loss")
-    assert _screen([group], [greedy, careful], options, lambda: True, silent) == [careful, greedy]
+    first, second = screen([group], [greedy, careful], options, Clock(float("inf")), silent)[:, 0]
+    assert second < first
 
 
 def variant(mean, *, sample=1.0, refit=None, n=400, noise=0.0):
     losses = mean + noise * np.random.default_rng(0).normal(size=n)
-    return _Variant(BoostSetting(4, 0.1, sample=sample), 1.0, refit, losses, float(losses.mean()))
+    return Variant(BoostSetting(4, 0.1, sample=sample), 1.0, refit, losses, float(losses.mean()))
 
 
 def test_samples_and_refits_ship_only_where_they_are_clearly_better():
     weight, plain = np.ones(400), variant(0.5)
     clear, doubtful = variant(0.4, sample=0.5, noise=0.1), variant(0.4999, sample=0.5, noise=0.1)
     for rival, ships in ((clear, True), (doubtful, False)):
-        winner, compared, reason = _choose([rival, plain], weight, None, "log_loss")
+        winner, compared, reason = choose([rival, plain], weight, None, "log_loss")
         assert winner is (rival if ships else plain)
         assert [row["ships"] for row in compared] == [ships]
         assert ("are not better" in reason) is not ships
-    winner, compared, _ = _choose([plain, clear, variant(0.3, refit=3.0, noise=0.1)], weight, None, "log_loss")
+    winner, compared, _ = choose([plain, clear, variant(0.3, refit=3.0, noise=0.1)], weight, None, "log_loss")
     assert winner.refit == 3.0
     assert [row["ships"] for row in compared] == [True, True]
-    assert _choose([clear], weight, None, "log_loss")[0] is clear, "no other kind was judged"
+    assert choose([clear], weight, None, "log_loss")[0] is clear, "no other kind was judged"
 
 
 def test_both_kinds_of_settings_are_screened_at_any_effort():
@@ -266,7 +268,7 @@ def test_both_kinds_of_settings_are_screened_at_any_effort():
         assert {setting.is_sampled for setting in settings} == {False, True}
         assert len(set(settings)) == len(settings)
         assert not settings[0].is_sampled
-    finalists = _finalists(settings[::-1])
+    finalists = finalists_of(settings[::-1])
     assert [setting.is_sampled for setting in finalists].count(True) == 3
     assert [settings.index(f) for f in finalists] == sorted((settings.index(f) for f in finalists), reverse=True)
 

@@ -76,9 +76,8 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
         return certificate, record
 
     with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out, pressed), out.stages() as report:
-        learner.set_params(progress=report, **_time(options, begun))
-        if options.shape == "tree":
-            learner.set_params(checkpoint=folder, improved=save, plan=options.plan)
+        timed = _time(options, begun)
+        learner.set_params(progress=report, checkpoint=folder, improved=save, plan=options.plan, **timed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SoftwoodWarning)  # columns left out: said above
             learner.fit(data.frame, data.y if len(options.target) > 1 else data.y.iloc[:, 0], **data.roles)

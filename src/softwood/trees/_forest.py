@@ -133,13 +133,14 @@ def n_outputs(rows: Rows) -> int:
     return 1 if rows.is_classification and width == 2 else width
 
 
-def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
+def boost(group: Group, setting: BoostSetting, budget: int, enough: int | None = None) -> Forest:
     """Grow trees one after the other on the Newton direction of the loss until the budget is spent.
 
     Args:
         group: rows to learn from.
         setting: how.
         budget: leaf values in all.
+        enough: leaf values after which no tree is grown; None for the budget.
 
     Cost: O(T n F depth) time, O(n (F + K)) memory.
     """
@@ -155,7 +156,7 @@ def boost(group: Group, setting: BoostSetting, budget: int) -> Forest:
     masks: list[np.ndarray] = []
     every, direction, seed = np.ones(group.codec.n_features, bool), group.direction, np.random.default_rng(setting.seed)
     left, turn, idle = budget, 0, 0
-    while left >= 2 * width and idle < outputs:
+    while left >= 2 * width and idle < outputs and budget - left < (enough or budget):
         _, gradient, curvature = loss.parts(raw, rows)
         part = slice(turn % outputs, turn % outputs + 1) if setting.per_class else slice(None)
         sums = np.column_stack([np.ones(rows.n), gradient[:, part], np.maximum(curvature[:, part], 1e-6)])

@@ -2,134 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
-from softwood.core import Budget, InputError, capability, check_choice, check_number
-from softwood.trees._base import (
-    ClassLearner,
-    TableLearner,
-    Training,
-    class_weighted,
-    output_names,
-    silent,
-)
+from softwood.core import capability
+from softwood.trees._base import ClassLearner, class_weighted, output_names
 from softwood.trees._brought import Brought
-from softwood.trees._convert import forest_to_ensemble
-from softwood.trees._crossfit import FOLDS
-from softwood.trees._forest import BoostSetting
-from softwood.trees._forest_engine import ForestOptions, FoundForest, search_forest
+from softwood.trees._forest_base import ForestLearner
+from softwood.trees._forest_engine import FoundForest
 from softwood.trees._loss_names import class_loss, regression_loss, value_rows
 from softwood.trees._rows import Rows
-from softwood.trees._soft_forest_model import SoftForestModel
-from softwood.trees._stability import ForestRefit, split_weights
-from softwood.trees._threads import threads
-
-
-class ForestLearner(TableLearner):
-    """What the learners of forests share; see ``ForestClassifier``."""
-
-    def __init__(
-        self,
-        budget: int = 480,
-        *,
-        max_depth: int = 6,
-        min_samples_leaf: float = 1,
-        metric: str | None = None,
-        holdout: float | None = None,
-        effort: float = 1.0,
-        time_limit: float | None = None,
-        n_jobs: int | None = -1,
-        random_state: Any = 0,
-        init: Any = None,
-        tune: bool | None = None,
-        progress: Callable[[str, float], None] | None = None,
-    ) -> None:
-        self.budget = budget
-        self.max_depth = max_depth
-        self.min_samples_leaf = min_samples_leaf
-        self.metric = metric
-        self.holdout = holdout
-        self.effort = effort
-        self.time_limit = time_limit
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.init = init
-        self.tune = tune
-        self.progress = progress
-
-    def _options(self, metrics: tuple[str, ...], usual: str) -> ForestOptions:
-        return ForestOptions(
-            budget=Budget(self.budget, "leaf values"),
-            max_depth=check_number("max_depth", self.max_depth, low=1, high=30, integer=True),
-            min_samples_leaf=check_number("min_samples_leaf", self.min_samples_leaf, low=0),
-            metric=usual if self.metric is None else check_choice("metric", self.metric, metrics),
-            effort=check_number("effort", self.effort, low=0.01, high=100),
-            time_limit=None if self.time_limit is None else check_number("time_limit", self.time_limit, low=0.1),
-            jobs=threads(self.n_jobs),
-            seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
-            tune=self.tune,
-        )
-
-    def _found(
-        self, data: Training, rows: Rows, options: ForestOptions, classes: np.ndarray | None
-    ) -> tuple[FoundForest | Brought, np.ndarray]:
-        """Set certificate rows aside and search on the others, or take a brought model as it is; return what was
-        found and the rows set aside.
-        """
-        rows = self._constrained(rows)
-        if self.tune and rows.direction.any():
-            raise InputError(
-                "tuning does not keep columns monotone", got="tune=True with monotonic_cst", allowed="one of them",
-                fix="leave tune out",
-            )  # fmt: skip
-        aside = self._aside(rows, options.seed)
-        if options.time_limit is not None and self._will_crossfit(rows, aside):
-            options = replace(options, time_limit=options.time_limit / (FOLDS + 1))
-        brought = None if self.init is None else self._bring(self.init, data, rows, classes)
-        if brought is not None and self.tune is False:
-            return brought, aside
-        brought = brought and brought.take(~aside)
-        found = search_forest(self._learned(rows, aside), options, self.progress or silent, brought)
-        shipped = {field.name: found.record["shipped"].get(field.name) for field in fields(BoostSetting)}
-        limit, boosted = options.budget.limit, None not in shipped.values()
-        self._can_refit(
-            ForestRefit(found.group.rows, BoostSetting(**shipped), limit, options.seed, options.jobs)
-            if boosted
-            else None
-        )
-        return found, aside
-
-    def _ship(
-        self, found: FoundForest | Brought, data: Training, rows: Rows, aside: np.ndarray, **answers: Any
-    ) -> None:
-        """Set ``artifact_`` and ``soft_``, and certify.
-
-        Args:
-            found: what ships; a forest with leaves in the units of the answer.
-            data: all rows.
-            rows: all rows, with the loss.
-            aside: which of them were set aside.
-            answers: of ``forest_to_ensemble``.
-        """
-        self.soft_ = None
-        if isinstance(found, Brought):
-            self._ship_untouched(found, data, rows, aside)
-            return
-        self.artifact_ = forest_to_ensemble(found.forest, found.group, **answers)
-        if found.tuned is not None:
-            feature = np.concatenate([tree.feature for tree in found.forest.trees])
-            threshold = np.concatenate(found.tuned.threshold)
-            self.soft_ = SoftForestModel.of(
-                self.artifact_, found.group.codec, feature, threshold, found.tuned.temperature
-            )
-        self._certify(found.record, split_weights(self.artifact_), data, aside, rows.loss)
 
 
 @capability(
@@ -165,11 +53,15 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         time_limit: seconds; leaves out settings, and ``record_`` says so.
         n_jobs: threads; -1 for all cores.
         random_state: seed.
+        checkpoint: directory from which a fit that was killed goes on.
         init: a model to start from: a ``HardEnsemble``, or what ``artifacts.import_model`` takes. Its tests are a
             candidate beside our own, cut to the budget, with leaves fitted again on each fold.
         tune: fine-tune by gradient what leads, and ship it if it is better out of fold; None: only a model that was
             brought; False: ship a model that was brought untouched, whatever its size.
+        plan: how many settings each stage looks at, ``record_["plan"]`` of a fit that a time limit cut: gives its
+            artefact again.
         progress: called with the stage's name and its share done.
+        improved: called with the learner when it holds a better model, while a long search goes on.
 
     Attributes:
         artifact_: the ``HardEnsemble`` that ships.
@@ -212,14 +104,17 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         time_limit: float | None = None,
         n_jobs: int | None = -1,
         random_state: Any = 0,
+        checkpoint: str | Path | None = None,
         init: Any = None,
         tune: bool | None = None,
+        plan: Mapping[str, int] | None = None,
         progress: Callable[[str, float], None] | None = None,
+        improved: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__(
             budget, max_depth=max_depth, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
-            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, init=init, tune=tune,
-            progress=progress,
+            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
+            init=init, tune=tune, plan=plan, progress=progress, improved=improved,
         )  # fmt: skip
         self.loss = loss
         self.class_weight = class_weight
@@ -246,12 +141,15 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
         rows = self._class_rows(data)
         rows = replace(rows, asked=loss.prepared(rows))
         count = len(self.classes_)
-        found, aside = self._found(data, rows, options, self.classes_)
         kept = self.classes_[1:] if count == 2 else self.classes_
-        self._ship(
-            found, data, rows, aside, outputs=[f"logit({label})" for label in kept],
-            link="sigmoid" if count == 2 else "softmax", classes=self.classes_.tolist(),
-        )  # fmt: skip
+
+        def ship(found: FoundForest | Brought, aside: np.ndarray) -> None:
+            self._ship(
+                found, data, rows, aside, outputs=[f"logit({label})" for label in kept],
+                link="sigmoid" if count == 2 else "softmax", classes=self.classes_.tolist(),
+            )  # fmt: skip
+
+        self._search(data, rows, options, self.classes_, ship)
         self._crossfit(data, rows, options.seed)
         return self
 
@@ -284,11 +182,15 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         time_limit: seconds; leaves out settings, and ``record_`` says so.
         n_jobs: threads; -1 for all cores.
         random_state: seed.
+        checkpoint: directory from which a fit that was killed goes on.
         init: a model to start from: a ``HardEnsemble``, or what ``artifacts.import_model`` takes. Its tests are a
             candidate beside our own, cut to the budget, with leaves fitted again on each fold.
         tune: fine-tune by gradient what leads, and ship it if it is better out of fold; None: only a model that was
             brought; False: ship a model that was brought untouched, whatever its size.
+        plan: how many settings each stage looks at, ``record_["plan"]`` of a fit that a time limit cut: gives its
+            artefact again.
         progress: called with the stage's name and its share done.
+        improved: called with the learner when it holds a better model, while a long search goes on.
 
     Attributes:
         artifact_: the ``HardEnsemble`` that ships.
@@ -327,14 +229,17 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         time_limit: float | None = None,
         n_jobs: int | None = -1,
         random_state: Any = 0,
+        checkpoint: str | Path | None = None,
         init: Any = None,
         tune: bool | None = None,
+        plan: Mapping[str, int] | None = None,
         progress: Callable[[str, float], None] | None = None,
+        improved: Callable[[Any], None] | None = None,
     ) -> None:
         super().__init__(
             budget, max_depth=max_depth, min_samples_leaf=min_samples_leaf, metric=metric, holdout=holdout,
-            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, init=init, tune=tune,
-            progress=progress,
+            effort=effort, time_limit=time_limit, n_jobs=n_jobs, random_state=random_state, checkpoint=checkpoint,
+            init=init, tune=tune, plan=plan, progress=progress, improved=improved,
         )  # fmt: skip
         self.loss = loss
         self.quantile = quantile
@@ -360,18 +265,21 @@ class ForestRegressor(RegressorMixin, ForestLearner):
         rows = Rows(data.columns, data.x, np.zeros(0, np.int32), wide, data.weight, data.together, data.time)
         # rows set aside have no part in the scale either
         rows, mean, deviation = value_rows(rows, loss, data.weight * ~self._aside(rows, options.seed))
-        found, aside = self._found(data, rows, options, None)
-        if isinstance(found, FoundForest):
-            forest = found.forest
-            if loss.link == "exp":
-                forest = replace(forest, base=forest.base + np.log(deviation))
-            else:
-                forest = replace(forest, values=forest.values * deviation, base=forest.base * deviation + mean)
-            found = replace(found, forest=forest)
-        names = output_names(y, wide.shape[1])
-        data = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
-        self._ship(found, data, rows, aside, outputs=names, link=loss.link, classes=None)
-        self._crossfit(data, rows, options.seed)
+        answered = replace(data, y=wide[:, 0] if wide.shape[1] == 1 else wide)
+
+        def ship(found: FoundForest | Brought, aside: np.ndarray) -> None:
+            if isinstance(found, FoundForest):
+                forest = found.forest
+                if loss.link == "exp":
+                    forest = replace(forest, base=forest.base + np.log(deviation))
+                else:
+                    forest = replace(forest, values=forest.values * deviation, base=forest.base * deviation + mean)
+                found = replace(found, forest=forest)
+            names = output_names(y, wide.shape[1])
+            self._ship(found, answered, rows, aside, outputs=names, link=loss.link, classes=None)
+
+        self._search(data, rows, options, None, ship)
+        self._crossfit(answered, rows, options.seed)
         return self
 
     def __sklearn_tags__(self) -> Any:
