@@ -37,7 +37,7 @@ Progress = Callable[[str, float], None]
 
 _SMALL, _LARGE = 3_000, 50_000  # rows below which folds are repeated, and above which there are fewer
 _LONG = 15.0  # seconds after which what there is so far is kept
-_FINISHING = 0.08  # of the time limit: certificate, and the peers that the report compares with
+FINISHING = 0.08  # of the time limit: certificate, and the peers that the report compares with
 _SELECTION = 4.0  # seconds of the last selection, for one second of the first one among CART alone
 
 
@@ -106,7 +106,7 @@ def search(
         brought: a model of the user's, with these rows as it reads them.
         improved: is given what would ship, while the search goes on; only where that takes long.
     """
-    clock = Clock(float("inf") if options.time_limit is None else options.time_limit * (1 - _FINISHING))
+    clock = Clock(float("inf") if options.time_limit is None else options.time_limit * (1 - FINISHING))
     folds, repeats = folds_for(rows)
     groups = make_groups(rows, folds, repeats, np.random.default_rng(options.seed))
     candidates = cart_candidates(

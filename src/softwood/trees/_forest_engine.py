@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from softwood.trees._brought import SEEN_BEFORE, Brought
-from softwood.trees._engine import Progress, folds_for
+from softwood.trees._engine import FINISHING, Progress, folds_for
 from softwood.trees._folds import make_groups
 from softwood.trees._forest import Forest
 from softwood.trees._forest_plan import STAGES, Finished
@@ -61,7 +61,7 @@ class FoundForest:
 
 def search_forest(
     rows: Rows, options: ForestOptions, progress: Progress, brought: Brought | None = None,
-    keep: Callable[[FoundForest], None] | None = None,
+    improved: Callable[[FoundForest], None] | None = None,
 ) -> FoundForest:  # fmt: skip
     """Find the forest that ships.
 
@@ -75,13 +75,13 @@ def search_forest(
         options: what the user asked for.
         progress: is told of every stage.
         brought: a model of the user's, with these rows as it reads them.
-        keep: is given what would ship, while the search goes on; only where that takes long.
+        improved: is given what would ship, while the search goes on; only where that takes long.
 
     Ctrl-C ends the search; what ships then is the best setting that was screened, or the first. Above 100,000 rows
     finalists are judged on a sample of them, unless a model was brought or is tuned.
     """
     unlimited = options.time_limit is None or options.plan is not None
-    clock = Clock(float("inf") if unlimited else float(options.time_limit or 0))
+    clock = Clock(float("inf") if unlimited else (1 - FINISHING) * float(options.time_limit or 0))
     whole = Group(rows, np.ones(rows.n, bool))
     known = rows
     if rows.n > _JUDGED_ROWS and brought is None and not options.tune:
@@ -131,12 +131,12 @@ def search_forest(
         with plain_interrupts():
             if len(groups) > 1 and len(settings) > 1:
                 long = rows.n * rows.x.shape[1] > _LONG_CELLS
-                if long and (keep is not None or not unlimited):
+                if long and (improved is not None or not unlimited):
                     begun = clock.spent
                     first = found(leader)
                     clock.reserve = _LAST * (clock.spent - begun)
-                    if keep is not None:
-                        keep(first)
+                    if improved is not None:
+                        improved(first)
                 judges = groups[1:] if rows.n < _SMALL else groups[-1:]
                 scores = finished.stage(
                     "screened", lambda: {"scores": screen(judges, settings, options, clock, progress)}
@@ -147,8 +147,8 @@ def search_forest(
                     finalists = finalists_of([settings[i] for i in order])
                     leader = _leader(untried(settings[order[0]], float(scores[order[0], 1])), groups, options)
                     record["reason"] = "the best setting that was screened"
-                    if keep is not None and long:
-                        keep(found(leader))
+                    if improved is not None and long:
+                        improved(found(leader))
                     losses = finished.stage(
                         "judged", lambda: {"losses": out_of_fold(groups, finalists, options, clock, progress)}
                     )["losses"]
