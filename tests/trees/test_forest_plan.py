@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from softwood.core import InputError
-from softwood.trees import ForestClassifier, ForestRegressor, _forest_engine
+from softwood.trees import ForestClassifier, ForestRegressor, _forest_engine, _forest_trials
 from softwood.trees._forest_plan import Finished, check_forest_plan, in_time
 from softwood.trees._forest_trials import Variant
 from softwood.trees._plan import Clock
@@ -112,6 +112,15 @@ def test_a_long_search_hands_out_forests_that_get_better(monkeypatch):
     assert seen[0][1]["screened"] == 0 < seen[1][1]["screened"]
     assert all(artifact.n_leaf_values <= 60 for artifact, _ in seen)
     assert seen[0][0] != model.artifact_
+
+
+def test_large_tables_are_refitted_less_often(monkeypatch):
+    x, y = table(300)
+    model = ForestClassifier(60, effort=0.05, holdout=0.0, n_jobs=1).fit(x, y)
+    few = sum(trial["refit"] is not None for trial in model.record_["trials"])
+    monkeypatch.setattr(_forest_trials, "_MANY", 200)
+    model = ForestClassifier(60, effort=0.05, holdout=0.0, n_jobs=1).fit(x, y)
+    assert sum(trial["refit"] is not None for trial in model.record_["trials"]) * 9 == few
 
 
 def test_finalists_of_a_large_table_are_judged_on_some_rows_and_fitted_on_all(monkeypatch):

@@ -156,7 +156,7 @@ def search_forest(
                     if not unlimited:
                         cut = {"screening": len(scores) < len(settings), "finalists": len(losses) < len(finalists)}
                         record["cut_by_time_limit"] = [name for name, was in cut.items() if was]
-                    variants = variants_of(finalists, losses, judged_weight(groups))
+                    variants = variants_of(finalists, known, losses, judged_weight(groups))
                 if variants:
                     winner, record["compared"], record["reason"] = choose(
                         variants, judged_weight(groups), known.together, options.metric

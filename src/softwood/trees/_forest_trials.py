@@ -20,11 +20,11 @@ from softwood.trees._select import paired_difference
 
 REFITS = (3.0, 30.0, 300.0)  # strengths with which re-fitted leaves are held to the booster's
 SPENT = (1.0, 0.7, 0.5, 0.35, 0.25, 0.12)  # shares of the budget that are tried: a small table wants a small forest
-VARIANTS = [*((spent, None) for spent in SPENT), *((spent, refit) for spent in SPENT[::2] for refit in REFITS)]
 _OF_CLASSES = ((0.7, 1.0), (0.5, 0.7), (0.25, 0.7))  # shares of columns and rows that each tree is grown on
 _OF_VALUES = ((0.7, 1.0), (1.0, 0.7), (0.5, 0.7))
 _FINALISTS = 3  # of the settings without sampling, and of those with it
 _SCREENED_ROWS = 50_000  # rows on which settings are screened
+_MANY = 20_000  # rows above which one re-fit of each setting is enough
 _FOR_SCREENING = 0.4  # of the time that is left
 
 
@@ -167,6 +167,16 @@ def screen(
     return np.array(found, float).reshape(-1, 2)
 
 
+def ways_of(rows: Rows) -> list[tuple[float, float | None]]:
+    """Return the shares of the budget, and strengths of the re-fit or None, with which a finalist is judged.
+
+    Args:
+        rows: what it is judged on.
+    """
+    refits = [(spent, l2) for spent in SPENT[::2] for l2 in REFITS] if rows.n <= _MANY else [(SPENT[0], REFITS[1])]
+    return [*((spent, None) for spent in SPENT), *refits]
+
+
 def sample_of(n: int, most: int, seed: int) -> np.ndarray:
     """Return which of n rows are drawn, bool ``[n]``.
 
@@ -193,9 +203,9 @@ def out_of_fold(
         progress: is told.
 
     Returns:
-        ``[S, V, n]`` for the first S finalists, V of ``VARIANTS``.
+        ``[S, V, n]`` for the first S finalists, V of ``ways_of``.
     """
-    rows = groups[0].rows
+    rows, ways = groups[0].rows, ways_of(groups[0].rows)
     for group in groups:
         group.codes  # noqa: B018 - computed once, before the threads share it
 
@@ -203,7 +213,7 @@ def out_of_fold(
         setting, group = job
         whole = boost(group, setting, options.budget.limit)
         parts = {spent: first_trees(whole, int(spent * options.budget.limit)) for spent in SPENT}
-        forests = [parts[s] if l2 is None else refit_leaves(parts[s], group, l2) for s, l2 in VARIANTS]
+        forests = [parts[s] if l2 is None else refit_leaves(parts[s], group, l2) for s, l2 in ways]
         answers = (rows.loss.answers(forest.raw(group.codes)) for forest in forests)
         return np.stack([judge_rows(options.metric, answer, rows)[group.judged] for answer in answers])
 
@@ -211,25 +221,26 @@ def out_of_fold(
     tried = settings if options.plan is None else settings[: options.plan["judged"]]
     jobs = [(setting, group) for setting in tried for group in folds]
     results = in_time(jobs, judge, options.jobs, lambda share: progress("finalists", share), clock, 1.0)
-    losses = np.zeros((len(results) // len(folds), len(VARIANTS), rows.n))
+    losses = np.zeros((len(results) // len(folds), len(ways), rows.n))
     for place, each_setting in enumerate(losses):
         for group, part in zip(folds, results[place * len(folds) :], strict=False):
             each_setting[:, group.judged] = part
     return losses
 
 
-def variants_of(settings: Sequence[BoostSetting], losses: np.ndarray, weight: np.ndarray) -> list[Variant]:
+def variants_of(settings: Sequence[BoostSetting], rows: Rows, losses: np.ndarray, weight: np.ndarray) -> list[Variant]:
     """Return the finalists that were judged.
 
     Args:
         settings: the finalists.
+        rows: what they were judged on.
         losses: of ``out_of_fold``.
         weight: of the rows ``[n]``.
     """
     return [
         Variant(setting, spent, refit, by_row, float(np.average(by_row, weights=weight)))
         for setting, of_setting in zip(settings, losses, strict=False)
-        for (spent, refit), by_row in zip(VARIANTS, of_setting, strict=True)
+        for (spent, refit), by_row in zip(ways_of(rows), of_setting, strict=True)
     ]
 
 
