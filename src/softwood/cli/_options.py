@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from softwood.core import InputError
+from softwood.core import InputError, entry_point
 
 TABLE_HELP = "CSV, TSV, Parquet or Feather, compressed or not; - reads standard input."
 
@@ -61,22 +59,4 @@ def read_loss(text: str) -> Any:
         >>> read_loss("poisson")
         'poisson'
     """
-    module, colon, name = text.partition(":")
-    if not colon:
-        return text
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        function = getattr(import_module(module), name, None)
-    except (ImportError, ValueError) as error:
-        raise InputError(
-            "the loss cannot be imported", got=f"{text}: {error}", allowed="MODULE:FUNCTION",
-            fix="run softwood where MODULE.py is, or install it",
-        ) from error  # fmt: skip
-    finally:
-        sys.path.remove(here)
-    if not callable(function):
-        raise InputError(
-            "the module has no such loss", got=text, allowed="MODULE:FUNCTION", fix=f"define {name} in {module}"
-        )
-    return function
+    return entry_point(text, "the loss") if ":" in text else text

@@ -16,7 +16,7 @@ from softwood.core._errors import (
     UnsupportedError,
 )
 from softwood.core._files import artifact_exists, check_replaceable, load_artifact, save_artifact, write_atomic
-from softwood.core._validation import check_choice, check_number, require
+from softwood.core._validation import check_choice, check_number, entry_point, require
 
 __all__ = [
     "Budget",
@@ -34,6 +34,7 @@ __all__ = [
     "check_choice",
     "check_number",
     "check_replaceable",
+    "entry_point",
     "load_artifact",
     "require",
     "save_artifact",

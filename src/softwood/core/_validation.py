@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
+from pathlib import Path
 import math
 import numbers
 from collections.abc import Iterable
@@ -96,3 +98,36 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(module, extra) from error
+
+
+def entry_point(source: str, what: str) -> Callable[..., Any]:
+    """Return the function that MODULE:FUNCTION names; modules of the current directory are found.
+
+    Args:
+        source: ``"module:function"``.
+        what: what the function is, for errors.
+
+    Raises:
+        InputError: there is no such module, or no such function in it.
+
+    Example:
+        >>> entry_point("json:dumps", "the loss")([1])
+        '[1]'
+    """
+    module, _, name = source.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        function = getattr(importlib.import_module(module), name, None)
+    except (ImportError, ValueError) as error:
+        raise InputError(
+            f"{what} cannot be imported", got=f"{source}: {error}", allowed="MODULE:FUNCTION",
+            fix="run softwood where MODULE.py is, or install it",
+        ) from error  # fmt: skip
+    finally:
+        sys.path.remove(here)
+    if not callable(function):
+        raise InputError(
+            f"{what} is not in the module", got=source, allowed="MODULE:FUNCTION", fix=f"define {name} in {module}"
+        )
+    return function  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from softwood.lifecycle._anneal import Annealer, measure_gap
 from softwood.lifecycle._calibrate import calibrate
 from softwood.lifecycle._certificate import Bound, Certificate, Paired
 from softwood.lifecycle._certify import certify
+from softwood.lifecycle._fidelity import Fidelity, measure_fidelity
 from softwood.lifecycle._harden import HardenResult, HardenStep, harden
 from softwood.lifecycle._intervals import Estimate, clopper_pearson, mean_of, paired_error, share_of
 from softwood.lifecycle._leaves import (
@@ -31,6 +32,7 @@ __all__ = [
     "Bound",
     "Certificate",
     "Estimate",
+    "Fidelity",
     "HardenResult",
     "HardenStep",
     "LeafObserved",
@@ -49,6 +51,7 @@ __all__ = [
     "listed_from",
     "listed_to",
     "mean_of",
+    "measure_fidelity",
     "measure_gap",
     "observe_leaves",
     "paired_error",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from softwood.core import InputError, capability
+from softwood.lifecycle._fidelity import Fidelity
 from softwood.lifecycle._intervals import Estimate
 from softwood.lifecycle._leaves import LeafObserved, listed_from, listed_to
 
-_FORMAT, _VERSION = "softwood-certificate", 1
+_FORMAT, _VERSION = "softwood-certificate", 2
 _ALLOWED_LOSS = 0.01  # of the soft model's loss
 _NOISE = 2.0  # standard errors
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-12  # what a float32 forward pass may differ by
@@ -101,6 +102,7 @@ class Certificate:
         leaves: of one tree, what each leaf ships and what was observed in it on these rows.
         versus_soft: loss of what ships minus that of the soft model, row by row.
         versus_rounded: the same for the plain rounding.
+        fidelity: of a distilled model, how far it is from its teacher.
 
     Example:
         >>> certificate = Certificate("a tree", "the test rows", 50, "log_loss", 0.2)
@@ -133,6 +135,7 @@ class Certificate:
     leaves: tuple[LeafObserved, ...] = ()
     versus_soft: Paired | None = None
     versus_rounded: Paired | None = None
+    fidelity: Fidelity | None = None
 
     @property
     def gap(self) -> float | None:
@@ -209,36 +212,44 @@ class Certificate:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Certificate:
-        """Read what ``to_dict`` gave.
+        """Read what ``to_dict`` gave. What an older version did not measure yet has its default, mostly None.
 
         Args:
             content: the JSON content.
 
         Raises:
-            InputError: it is no certificate, or a newer Softwood wrote it.
+            InputError: it is no certificate, it is not whole, or a newer Softwood wrote it.
 
         Example:
             See the class.
         """
-        names = {field.name for field in fields(cls)}
-        is_ours = isinstance(content, Mapping) and content.get("format") == _FORMAT
-        if not is_ours or content.get("version") != _VERSION or not names <= set(content):
+        if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
             raise InputError(
-                "this is no certificate that this Softwood reads",
+                "this is no certificate",
                 got=sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__,
-                allowed=f"what Certificate.to_dict() gives, version {_VERSION}",
-                fix="certify again, or upgrade softwood",
-            )
-        values = {name: content[name] for name in names}
+                allowed="what Certificate.to_dict() gives", fix="certify again",
+            )  # fmt: skip
+        version = content.get("version")
+        if version not in range(1, _VERSION + 1):
+            raise InputError(
+                "a newer Softwood wrote this certificate", got=f"version {version!r}",
+                allowed=f"version 1 to {_VERSION}", fix="upgrade softwood, or certify again",
+            )  # fmt: skip
+        new = {f.name: f.default for f in fields(cls) if f.default is not MISSING} if version < _VERSION else {}
+        absent = {f.name for f in fields(cls)} - set(content) - set(new)
+        if absent:
+            raise InputError(
+                "the certificate is not whole", got=f"no {', '.join(sorted(absent))}",
+                allowed="what Certificate.to_dict() gives", fix="copy the file again, or certify again",
+            )  # fmt: skip
+        values = {field.name: content.get(field.name, new.get(field.name)) for field in fields(cls)}
         kinds = {
-            "agreement": Estimate,
-            "score": Estimate,
-            "bound": Bound,
-            "versus_soft": Paired,
-            "versus_rounded": Paired,
-        }
+            "agreement": Estimate, "score": Estimate, "bound": Bound, "versus_soft": Paired, "versus_rounded": Paired,
+        }  # fmt: skip
         for name, kind in kinds.items():
             values[name] = None if values[name] is None else kind(**values[name])
+        if values["fidelity"] is not None:
+            values["fidelity"] = Fidelity.from_dict(values["fidelity"])
         values["leaves"] = listed_from(values["leaves"])
         for name in ("flips", "not_covered", "verified"):
             values[name] = tuple(values[name])
@@ -261,6 +272,8 @@ class Certificate:
             lines.append(f"What ships minus the other, with standard error: {'; '.join(apart)}")
         if self.score is not None:
             lines.append(f"{self.score_name}: {self.score} at {self.level:.3g} confidence")
+        if self.fidelity is not None:
+            lines.append(f"Fidelity to the teacher: {self.fidelity}")
         if self.agreement is not None:
             lines.append(f"Agreement with the soft model: {self.agreement} ({self.agreement_means})")
             flips = "none" if not self.n_flips else f"{self.n_flips}, first row {self.flips[0]}"

@@ -9,6 +9,7 @@ soft trees are made of.
 
 from softwood.trees import _torch_convert  # registers what sw.soften can soften
 from softwood.trees._brought import read_init
+from softwood.trees._distill import distill
 from softwood.trees._forest_learners import ForestClassifier, ForestRegressor
 from softwood.trees._hard_forest import HardForest
 from softwood.trees._learners import TreeClassifier, TreeRegressor
@@ -28,6 +29,7 @@ __all__ = [
     "SoftTree",
     "TreeClassifier",
     "TreeRegressor",
+    "distill",
     "gate",
     "path_probabilities",
     "read_init",

@@ -149,6 +149,7 @@ class TableLearner(Explained, BaseEstimator):
     monotonic_cst: Any
     forbidden: Any
     loss_: Loss
+    _lesson: Any = None  # of ``distill``, while it fits
 
     def _table(self, x: Any, y: Any, **checks: Any) -> Training:
         """Check table and target; find the columns, and encode them."""
@@ -222,7 +223,10 @@ class TableLearner(Explained, BaseEstimator):
     def _learned(self, rows: Rows, aside: np.ndarray) -> Rows:
         """Return the rows that are not set aside; their weights have mean 1, whatever those aside weigh."""
         kept = rows.take(~aside)
-        return replace(kept, weight=kept.weight / kept.weight.mean())
+        kept = replace(kept, weight=kept.weight / kept.weight.mean())
+        if self._lesson is None:
+            return kept
+        return self._lesson.rows(kept, ~aside, getattr(self, "classes_", None))
 
     def _bring(self, init: Any, data: Training, rows: Rows, classes: np.ndarray | None) -> Brought:
         """Read the model that was brought, and the rows for it; columns that have names are found by them."""

@@ -134,7 +134,7 @@ def kick_candidates(
 
     def fit(job: tuple[Setting, Group]) -> DenseTree:
         setting, group = job
-        start = grown(group.problem(_smooth_criterion(group), setting.min_leaf, 0.0), depth)
+        start = grown(group.problem(_start_criterion(group, setting), setting.min_leaf, 0.0), depth)
         if setting.criterion == "model":
             starts = [start, group.fit.grown(depth, setting.min_leaf)]
             return group.fit.found(starts, setting.min_leaf, effort.kicks, seed)
@@ -263,13 +263,19 @@ def polished_settings(search: str, rows: Rows, metric: str, least: float) -> lis
         metric: what selection compares.
         least: the user's ``min_samples_leaf``.
     """
-    criteria = list(rows.loss.criteria[-1:])
+    criteria = list(rows.loss.polished)
     criteria += ["error"] if metric == "accuracy" else []
     return [Setting(search, criterion, m) for criterion in criteria for m in _at_least(_LEAST_POLISHED, least)]
 
 
 def _problem(group: Group, setting: Setting) -> Any:
-    return group.problem(setting.criterion, setting.min_leaf, 0.0 if setting.criterion == "squared" else SMOOTHING)
+    is_squared = setting.criterion in ("squared", "logits")
+    return group.problem(setting.criterion, setting.min_leaf, 0.0 if is_squared else SMOOTHING)
+
+
+def _start_criterion(group: Group, setting: Setting) -> str:
+    is_smooth = setting.criterion in group.rows.loss.polished and setting.criterion != "model"
+    return setting.criterion if is_smooth else _smooth_criterion(group)
 
 
 def _smooth_criterion(group: Group) -> str:

@@ -26,6 +26,11 @@ def make_groups(rows: Rows, folds: int, repeats: int, seed: np.random.Generator)
         seed: source of the order.
     """
     groups = [Group(rows, np.ones(rows.n, bool))]
+    if len(rows.parents):
+        own = rows.parents[:, 0] == np.arange(rows.n)
+        for group in make_groups(rows.take(own), folds, repeats, seed)[1:]:
+            groups.append(Group(rows, *_inherited(rows.parents, own, group)))
+        return groups
     for _ in range(repeats):
         if rows.time is not None:
             block = _blocks(rows.time, folds + 1)
@@ -44,6 +49,13 @@ def _some(held: np.ndarray, seed: np.random.Generator) -> np.ndarray:
     chosen = np.zeros(len(held), bool)
     chosen[seed.choice(place, _MOST_JUDGED, replace=False)] = True
     return chosen
+
+
+def _inherited(parents: np.ndarray, own: np.ndarray, group: Group) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows are learned from and which judged, made ones with those of a group of real rows."""
+    active, held = np.zeros((2, len(own)), bool)
+    active[own], held[own] = group.active, group.judged
+    return ((parents < 0) | active[parents]).all(1), held
 
 
 def folds_that_fit(rows: Rows, folds: int, repeats: int) -> tuple[int, int]:

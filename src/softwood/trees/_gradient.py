@@ -75,7 +75,8 @@ def make_batch(groups: Sequence[Group], seed: np.random.Generator) -> Batch:
         x[index, :, : group.codec.n_features] = group.codec.ranks(group.codes[:, keep])
         inside = (rows.weight * group.active)[keep]
         weight[index] = inside * len(keep) / max(inside.sum(), 1e-12)
-    target = torch.from_numpy(rows.labels[keep]).long() if rows.is_classification else None
+    labelled = rows.is_classification and not rows.is_taught
+    target = torch.from_numpy(rows.labels[keep]).long() if labelled else None
     exact = isinstance(rows.loss, TorchLoss) and target is None  # a loss of the user's gets the values as they came
     values = torch.from_numpy((rows.given if exact else rows.targets)[keep])
     wanted = values if exact else values.float()

@@ -33,6 +33,7 @@ class Loss(ABC):
 
     link: ClassVar[str] = "identity"
     criteria: ClassVar[tuple[str, ...]] = ("squared", "model")  # of one tree's tests; "model" is of ``LossFit``
+    leaf_criterion: ClassVar[str | None] = None  # of one tree's leaves, where it is not that of the tests
 
     @property
     @abstractmethod
@@ -52,6 +53,11 @@ class Loss(ABC):
             weight: ``[n]``, 0 for rows that do not count.
             prior: their mean target ``[K]``, or smoothed shares of the classes.
         """
+
+    @property
+    def polished(self) -> tuple[str, ...]:
+        """Which of ``criteria`` a tree is polished for."""
+        return self.criteria[-1:]
 
     @property
     def in_kernels(self) -> bool:
@@ -189,6 +195,27 @@ class LogLoss(Loss):
 
     def of_answers(self, answers: np.ndarray, rows: Rows) -> np.ndarray:
         return METRICS["log_loss"](answers, rows)
+
+
+class TaughtLogLoss(LogLoss):
+    r"""Cross-entropy of shares :math:`q` that a teacher gave: :math:`-\sum_k q_k \log p_k`.
+
+    The tests of one tree are found by the squared error of the teacher's centred logits (``rows.taught``), or by the
+    cross-entropy itself; its leaves answer their mean share.
+    """
+
+    criteria = ("gini", "logits", "shares")
+    leaf_criterion = "shares"
+
+    @property
+    def polished(self) -> tuple[str, ...]:
+        return ("logits", "shares")
+
+    def parts(self, raw: np.ndarray, rows: Rows) -> Parts:
+        answer = self.answers(raw)
+        loss = -xlogy(rows.targets, np.maximum(answer, _LEAST_SHARE)).sum(1)
+        kept = slice(1, None) if raw.shape[1] == 1 else slice(None)
+        return loss, (answer - rows.targets)[:, kept], (answer * (1 - answer))[:, kept]
 
 
 class Squared(Loss):
@@ -341,11 +368,18 @@ class Poisson(Loss):
 
 METRICS: dict[str, Callable[[np.ndarray, Rows], np.ndarray]] = {
     "accuracy": lambda answer, rows: (answer.argmax(1) != rows.labels).astype(float),
-    "log_loss": lambda answer, rows: -np.log(np.maximum(answer[np.arange(rows.n), rows.labels], 1e-15)),
+    "log_loss": lambda answer, rows: _log_losses(answer, rows),
     "squared": lambda answer, rows: ((answer - rows.targets) ** 2).mean(1),
     "absolute": lambda answer, rows: np.abs(answer - rows.targets).mean(1),
 }
 """Loss of each row, ``[n]``, from answers ``[n, K]``; lower is better."""
+
+
+def _log_losses(answer: np.ndarray, rows: Rows) -> np.ndarray:
+    if rows.is_taught:
+        losses: np.ndarray = -xlogy(rows.targets, np.maximum(answer, _LEAST_SHARE)).sum(1)
+        return losses
+    return -np.log(np.maximum(answer[np.arange(rows.n), rows.labels], _LEAST_SHARE))
 
 
 def judge(metric: str, answers: np.ndarray, rows: Rows) -> np.ndarray:

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from softwood.core import InputError
-from softwood.trees._loss import LogLoss, Loss, Parts, Poisson, Quantile, Squared
+from softwood.trees._loss import LogLoss, Loss, Parts, Poisson, Quantile, Squared, TaughtLogLoss
 
 if TYPE_CHECKING:
     from softwood.trees._rows import Rows
@@ -199,6 +199,8 @@ def batched_losses(loss: Loss, usual: TorchFunction) -> TorchFunction:
             return factor * torch.maximum(level * residual, (level - 1) * residual).sum(-2)
 
         return pinball
+    if isinstance(loss, TaughtLogLoss):
+        return lambda answer, target: answer.logsumexp(-2) - (target.mT * answer).sum(-2)
     if isinstance(loss, Poisson):
         return lambda answer, target: (answer.exp() - target.mT * answer).sum(-2)
     if isinstance(loss, TorchLoss):

@@ -19,7 +19,8 @@ from softwood.trees._loss_tree import LossFit
 
 _LARGEST_TARGET = 1e150  # sums of squares of larger ones overflow
 CRITERIA = {
-    "entropy": ENTROPY, "error": ERROR, "gini": SQUARED, "model": SQUARED, "poisson": ENTROPY, "squared": SQUARED,
+    "entropy": ENTROPY, "error": ERROR, "gini": SQUARED, "logits": SQUARED, "model": SQUARED, "poisson": ENTROPY,
+    "shares": ENTROPY, "squared": SQUARED,
 }  # fmt: skip
 
 
@@ -39,6 +40,9 @@ class Rows:
         given: float64 ``[n, K]``, values as they came, for a loss that wants them; else empty.
         direction: int8 ``[C]``: 1 where the answer may not fall with a column, -1 where it may not rise; or empty.
         forbidden: bool ``[C]``, columns that no node may test; empty for none.
+        taught: float64 ``[n, K]``, a teacher's centred logits; ``targets`` are shares then. Else empty.
+        parents: int ``[n, 2]``, the two rows that each made row comes from: it is learned from where both are, and
+            judges nothing. A real row has itself twice, a row of no target -1 twice. Else empty.
     """
 
     columns: tuple[Column, ...]
@@ -52,6 +56,8 @@ class Rows:
     given: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     direction: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
     forbidden: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    taught: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    parents: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
     @property
     def n(self) -> int:
@@ -69,15 +75,21 @@ class Rows:
         return self.asked or (LogLoss() if self.is_classification else Squared())
 
     @property
+    def is_taught(self) -> bool:
+        """Are the targets shares that a teacher gave?"""
+        return len(self.taught) > 0
+
+    @property
     def asked_other(self) -> bool:
-        """Is the loss neither the log-loss nor the squared error?"""
-        return not isinstance(self.loss, LogLoss | Squared)
+        """Is the loss neither the log-loss of labels nor the squared error?"""
+        return self.is_taught or not isinstance(self.loss, LogLoss | Squared)
 
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that name these rows."""
         digest = hashlib.sha256(repr(self.columns).encode())
-        for part in (self.x, self.labels, self.targets, self.weight, self.together, self.time):
+        parts = (self.x, self.labels, self.targets, self.weight, self.together, self.time, self.taught, self.parents)
+        for part in parts:
             if part is not None:
                 digest.update(repr((part.shape, part.dtype)).encode() + np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()[:16]
@@ -87,9 +99,10 @@ class Rows:
         labels = self.labels[keep] if self.is_classification else self.labels
         together, time = (None if part is None else part[keep] for part in (self.together, self.time))
         given = self.given[keep] if len(self.given) else self.given
+        taught = self.taught[keep] if self.is_taught else self.taught
         return Rows(
             self.columns, self.x[keep], labels, self.targets[keep], self.weight[keep], together, time, self.asked,
-            given, self.direction, self.forbidden,
+            given, self.direction, self.forbidden, taught,
         )  # fmt: skip
 
 
@@ -194,7 +207,7 @@ class Group:
             criterion: as in ``problem``.
             strength: pseudo-rows at the prior in each leaf.
         """
-        data = self.problem(criterion, 0.0, strength)
+        data = self.problem(self.rows.loss.leaf_criterion or criterion, 0.0, strength)
         if self.rows.loss.in_kernels:
             values = tree.values(data, strength)
         else:
@@ -212,17 +225,22 @@ class Group:
         """Return what the kernels fit trees to.
 
         Args:
-            criterion: ``"entropy"``, ``"error"``, ``"gini"``, ``"poisson"`` or ``"squared"``; ``"model"``, which only
-                weighs sides and leaves: see ``LossFit``.
+            criterion: ``"entropy"``, ``"error"``, ``"gini"``, ``"poisson"`` or ``"squared"``; ``"logits"`` or
+                ``"shares"`` of a teacher; ``"model"``, which only weighs sides and leaves: see ``LossFit``.
             min_leaf: least weight on each side of a split.
             smoothing: pseudo-rows at the prior in each leaf.
         """
-        rows, codec = self.rows, self.codec
-        moments = np.zeros((0, len(self.prior))) if rows.is_classification else rows.targets * rows.weight[:, None]
+        rows, codec, prior = self.rows, self.codec, self.prior
+        labels, moments = rows.labels, np.zeros((0, len(prior)))
+        if criterion in ("logits", "shares") or not rows.is_classification:
+            values = rows.taught if criterion == "logits" else rows.targets
+            labels, moments = np.zeros(0, np.int32), values * rows.weight[:, None]
+            if criterion == "logits":
+                prior = self.active @ moments / (rows.weight @ self.active)
         return Problem(
-            self.codes, codec.n_bins, rows.labels, moments, rows.weight, self.active & (rows.weight > 0),
+            self.codes, codec.n_bins, labels, moments, rows.weight, self.active & (rows.weight > 0),
             np.ones(codec.n_features, bool),
-            self.prior, float(smoothing), float(min_leaf), CRITERIA[criterion], *self._directed,
+            prior, float(smoothing), float(min_leaf), CRITERIA[criterion], *self._directed,
         )  # fmt: skip
 
 

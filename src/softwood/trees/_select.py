@@ -217,7 +217,7 @@ def _shapes(
     """Prune a group's tree at each price, which is a share of that group's own impurity, and to the limits."""
     data = group.problem(setting.criterion, setting.min_leaf, 0.0)
     levels = group.level_costs(tree, data)
-    impurity = max(_impurity(group, data, levels), 0.0)
+    impurity = max(_impurity(group, setting.criterion, data, levels), 0.0)
     return [_limited(pruned(tree, levels, price * impurity), group, data, limits) for price in prices]
 
 
@@ -229,11 +229,12 @@ def _limited(tree: DenseTree, group: Group, data: Problem, limits: Limits) -> De
     return pruned_to(tree, group.level_costs(tree, data), limits.most_leaves)
 
 
-def _impurity(group: Group, data: Problem, levels: Sequence[np.ndarray]) -> float:
+def _impurity(group: Group, criterion: str, data: Problem, levels: Sequence[np.ndarray]) -> float:
     """Return the loss of the best constant."""
     if not group.rows.loss.in_kernels:
         return float(levels[0][0])
-    weight, targets = data.weight[data.active], group.rows.targets[data.active]
+    values = group.rows.taught if criterion == "logits" else group.rows.targets
+    weight, targets = data.weight[data.active], values[data.active]
     impurity = leaf_cost(np.concatenate([[weight.sum()], weight @ targets]), data.prior, 0.0, data.kind)
     if data.kind == SQUARED:  # leaf_cost leaves out the sum of squares
         return float(impurity + weight @ (targets**2).sum(1))

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.neighbors import NearestNeighbors
 
+from softwood.data import QuantileCodec
 from softwood.kernels import Problem
 from softwood.trees._rows import Group, sampled
 
@@ -53,15 +54,34 @@ def taught(group: Group, data: Problem, trees: int, seed: int) -> Problem:
 
 def _made(group: Group, real: Problem, random: np.random.Generator) -> np.ndarray:
     """Return codes of made rows, uint8 ``[F, m]``; the orders of one category column stay together."""
-    n = len(real.weight)
-    count = int(np.clip(n, _LEAST_MADE, _MOST_MADE))
-    ranks = np.nan_to_num(group.codec.ranks(real.codes), nan=0.5)
-    partners = random.choice(n, min(n, _MOST_PARTNERS), replace=False)
-    search = NearestNeighbors(n_neighbors=min(_NEIGHBOURS, len(partners))).fit(ranks[partners])
-    first = random.choice(n, count, p=real.weight / real.weight.sum())
-    near = search.kneighbors(ranks, return_distance=False)
-    second = partners[near[first, random.integers(0, near.shape[1], count)]]
+    count = int(np.clip(len(real.weight), _LEAST_MADE, _MOST_MADE))
+    first, second, from_first = crossed(group.codec, real.codes, real.weight, count, random)
     columns = np.array([feature.column for feature in group.codec.features])
-    from_first = random.random((columns.max() + 1, count)) < 0.5
     codes: np.ndarray = np.where(from_first[columns], real.codes[:, first], real.codes[:, second])
     return codes
+
+
+def crossed(
+    codec: QuantileCodec, codes: np.ndarray, weight: np.ndarray, count: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which two neighbours each made row comes from, ``[m]`` each, and which columns it takes from the first,
+    bool ``[C, m]``.
+
+    Args:
+        codec: says where values lie.
+        codes: of the real rows, uint8 ``[F, n]``.
+        weight: ``[n]``, how often a row is taken.
+        count: m.
+        random: source of the choice.
+
+    Cost: O(n p F) to find neighbours among p <= 2,000 partners.
+    """
+    n = len(weight)
+    ranks = np.nan_to_num(codec.ranks(codes), nan=0.5)
+    partners = random.choice(n, min(n, _MOST_PARTNERS), replace=False)
+    search = NearestNeighbors(n_neighbors=min(_NEIGHBOURS, len(partners))).fit(ranks[partners])
+    first = random.choice(n, count, p=weight / weight.sum())
+    near = search.kneighbors(ranks, return_distance=False)
+    second = partners[near[first, random.integers(0, near.shape[1], count)]]
+    columns = max(feature.column for feature in codec.features) + 1
+    return first, second, random.random((columns, count)) < 0.5
