@@ -64,7 +64,7 @@ def test_json_holds_the_verdict_and_the_gap():
     assert content["agreement"] == {"value": 0.95, "low": 0.83, "high": 0.99}
 
 
-@pytest.mark.parametrize("bad", [{}, [], None, {"format": "other"}, {**FULL.to_dict(), "version": 2}])
+@pytest.mark.parametrize("bad", [{}, [], None, {"format": "other"}, {**FULL.to_dict(), "version": 3}])
 def test_what_is_no_certificate_is_refused(bad):
     with pytest.raises(InputError, match="no certificate that this Softwood reads"):
         Certificate.from_dict(bad)

@@ -13,6 +13,7 @@ from softwood import __version__
 from softwood.cli._bench import register as _bench
 from softwood.cli._console import Output, write_json
 from softwood.cli._demo import register as _demo
+from softwood.cli._distill import register as _distill
 from softwood.cli._doctor import register as _doctor
 from softwood.cli._explain import register as _explain_row
 from softwood.cli._export import register as _export
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _register in (_fit, _use, _explain_row, _export, _report, _bench, _doctor, _demo):
+for _register in (_fit, _distill, _use, _explain_row, _export, _report, _bench, _doctor, _demo):
     _register(app)
 
 

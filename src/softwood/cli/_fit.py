@@ -67,15 +67,12 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
 
     def save(fitted: Any) -> tuple[Certificate, dict[str, Any]]:
         """Write the model, which may be the first of several that a long fit improves on."""
-        certificate = fitted.certificate_ if data.test is None else _on_test(options, data.test, fitted)
-        record = _record(options, data, fitted, interrupted=bool(pressed))
-        extras = {CERTIFICATE: _json(certificate.to_dict()), RECORD: _json(record)}
-        if fitted.soft_ is not None:
-            extras[SOFT] = _json(fitted.soft_.to_dict())
-        fitted.artifact_.save(options.out, extras=extras)
+        certificate = fitted.certificate_ if data.test is None else on_test(options, data.test, fitted)
+        record = record_of(options, data, fitted, interrupted=bool(pressed))
+        save_model(fitted, certificate, record, options.out)
         return certificate, record
 
-    with checkpoint(place, settings, out.note) as folder, _first_ctrl_c_keeps(out, pressed), out.stages() as report:
+    with checkpoint(place, settings, out.note) as folder, first_ctrl_c_keeps(out, pressed), out.stages() as report:
         timed = _time(options, begun)
         learner.set_params(progress=report, checkpoint=folder, improved=save, plan=options.plan, **timed)
         with warnings.catch_warnings():
@@ -146,7 +143,7 @@ def _most_leaves(size: int | None, classes: int) -> int | None:
     return int(check_number("--size", size, low=width, integer=True)) // width
 
 
-def _on_test(options: FitOptions, test: Scored, learner: Any) -> Certificate:
+def on_test(options: FitOptions, test: Scored, learner: Any) -> Certificate:
     """Certify on the rows of the test table."""
     limits = [*test.limits, *learner.record_.get("not_covered", ())]
     if options.test not in (None, "-") and file_digest(str(options.test)) == file_digest(options.table):
@@ -159,7 +156,7 @@ def _on_test(options: FitOptions, test: Scored, learner: Any) -> Certificate:
 
 
 @contextmanager
-def _first_ctrl_c_keeps(out: Output, pressed: list[int]) -> Iterator[None]:
+def first_ctrl_c_keeps(out: Output, pressed: list[int]) -> Iterator[None]:
     """Let the first Ctrl-C end the search with what it has, the second one leave at once.
 
     ``lifecycle.train`` takes a KeyboardInterrupt as "stop here"; anywhere else it ends the command.
@@ -199,7 +196,7 @@ def _table_record(options: FitOptions, data: Prepared) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _record(options: FitOptions, data: Prepared, learner: Any, *, interrupted: bool) -> dict[str, Any]:
+def record_of(options: FitOptions, data: Prepared, learner: Any, *, interrupted: bool) -> dict[str, Any]:
     """Return JSON content that says how the model was made."""
     return {
         "format": "softwood-record",
@@ -207,7 +204,7 @@ def _record(options: FitOptions, data: Prepared, learner: Any, *, interrupted: b
         "fingerprint": learner.artifact_.fingerprint,
         "target": ", ".join(options.target),
         "targets": list(options.target),
-        "task": data.target.kind,
+        "task": "regression" if learner.artifact_.classes is None else "classification",
         "seed": options.seed,
         "options": {**asdict(options), "out": str(options.out)},
         "table": _table_record(options, data),
@@ -225,6 +222,21 @@ def _record(options: FitOptions, data: Prepared, learner: Any, *, interrupted: b
             **{name: version(name) for name in _PACKAGES},
         },
     }  # fmt: skip
+
+
+def save_model(fitted: Any, certificate: Certificate, record: dict[str, Any], out: Path) -> None:
+    """Write a fitted learner as a model directory.
+
+    Args:
+        fitted: the learner.
+        certificate: of what ships.
+        record: of ``record_of``.
+        out: the directory.
+    """
+    extras = {CERTIFICATE: _json(certificate.to_dict()), RECORD: _json(record)}
+    if fitted.soft_ is not None:
+        extras[SOFT] = _json(fitted.soft_.to_dict())
+    fitted.artifact_.save(out, extras=extras)
 
 
 def _json(content: Any) -> str:

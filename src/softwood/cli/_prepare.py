@@ -46,7 +46,7 @@ class Prepared:
 
     Args:
         table: as it was read.
-        targets: what is predicted: one, or K of numbers.
+        targets: what is predicted: one, or K of numbers; none where a teacher says it.
         found: what the columns are.
         frame: the raw columns in use, m rows whose targets are known.
         y: targets ``[m, K]``.
@@ -72,16 +72,17 @@ class Prepared:
         return self.targets[0]
 
 
-def check_options(options: FitOptions) -> None:
+def check_options(options: FitOptions, *, target: bool = True) -> None:
     """Check what can be checked before a table is read.
 
     Args:
         options: what was asked for.
+        target: does there have to be a target?
 
     Raises:
         InputError: an option is not usable, or two of them clash.
     """
-    if not options.target:
+    if target and not options.target:
         raise InputError(
             "nothing is to be predicted", got="no --target", allowed="--target COL, or --like MODEL",
             fix="name the column to predict",
@@ -167,7 +168,8 @@ def prepare(options: FitOptions) -> Prepared:
             if name is not None:
                 check_column(option, name, present)
     targets = _targets(options, table.frame)
-    known = table.frame[targets[0].rows].drop(columns=list(options.target)).reset_index(drop=True)
+    rows = targets[0].rows if targets else np.ones(len(table.frame), bool)
+    known = table.frame[rows].drop(columns=list(options.target)).reset_index(drop=True)
     known = with_orders(known, options.ordered)
     every = [replace(target, rows=np.ones(len(known), dtype=bool)) for target in targets]
     if not known.shape[1]:
@@ -197,8 +199,8 @@ def _targets(options: FitOptions, frame: pd.DataFrame) -> tuple[Target, ...]:
     """Read the targets. Of several, each is a number, and a row counts where all are known."""
     from softwood.data import read_target
 
-    if len(options.target) == 1:
-        return (read_target(frame[options.target[0]], options.task),)
+    if len(options.target) <= 1:  # none: a teacher's answers stand for it
+        return tuple(read_target(frame[name], options.task) for name in options.target)
     found = [read_target(frame[name], "regression") for name in options.target]
     rows = np.logical_and.reduce([target.rows for target in found])
     if not rows.any():

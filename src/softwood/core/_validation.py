@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import sys
-from pathlib import Path
 import math
 import numbers
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 

@@ -10,6 +10,7 @@ soft trees are made of.
 from softwood.trees import _torch_convert  # registers what sw.soften can soften
 from softwood.trees._brought import read_init
 from softwood.trees._distill import distill
+from softwood.trees._distill_teacher import read_teacher
 from softwood.trees._forest_learners import ForestClassifier, ForestRegressor
 from softwood.trees._hard_forest import HardForest
 from softwood.trees._learners import TreeClassifier, TreeRegressor
@@ -34,6 +35,7 @@ __all__ = [
     "path_probabilities",
     "read_init",
     "read_soft",
+    "read_teacher",
 ]
 
 del _torch_convert

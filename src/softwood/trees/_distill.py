@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 
-from softwood.core import InputError, check_number
+from softwood.core import InputError, check_choice, check_number
 from softwood.data import read_table
 from softwood.lifecycle import measure_fidelity
 from softwood.trees._distill_lesson import Lesson
@@ -21,6 +21,7 @@ from softwood.trees._labels import plain_labels
 from softwood.trees._learners import TreeClassifier, TreeRegressor
 
 _MOST_MADE = 20.0  # rows for each real one
+_FOREST_SIZE = 480  # leaf values
 
 Student = TreeClassifier | TreeRegressor | ForestClassifier | ForestRegressor
 
@@ -30,6 +31,7 @@ def distill(
     X: Any,
     y: Any = None,
     *,
+    shape: str | None = None,
     max_depth: int | None = None,
     budget: int | None = None,
     mix: str | float = "auto",
@@ -51,13 +53,14 @@ def distill(
     :math:`a t + (1 - a) y`. Everything else is as in the learners: candidates, selection out of fold, certificate.
 
     Args:
-        teacher: a model with ``predict_proba`` or ``predict`` (one that is not fitted is cross-fitted to ``y``); a torch
-            module or a function of the table; answers ``[n]`` or ``[n, K]`` for its rows; path of a table of them;
+        teacher: a model with ``predict_proba`` or ``predict`` (one that is not fitted is cross-fitted to ``y``); a
+            torch module or a function of the table; answers ``[n]`` or ``[n, K]`` for its rows; path of a table of them;
             path of an ONNX model; ``"MODULE:FUNCTION"``. Answers are probabilities, logits, labels or values.
         X: table of n rows, as in ``fit``.
         y: target ``[n]``, or None. Accuracy is measured against it where it is there.
+        shape: ``"tree"`` or ``"forest"``; None for a forest where there is a budget, else a tree.
         max_depth: splits on the longest path; 4 for a tree, 6 for a forest.
-        budget: leaf values of a forest; None for one tree.
+        budget: leaf values; None for no limit (tree) or 480 (forest).
         mix: a, the teacher's share in the targets; ``"auto"`` chooses it out of fold by the target, and is 1 without
             one. What ships is selected by the target, but by the teacher's answers where a is given as 1.
         jitter: made rows for each real one: each takes its columns from two neighbours, and the teacher answers.
@@ -113,13 +116,23 @@ def distill(
         groups, time = (None if part is None else np.asarray(part)[keep] for part in (groups, time))
     share = None if mix == "auto" else check_number("mix", mix, low=0, high=1)
     if y is None and share not in (None, 1):
-        raise InputError("there are no labels to mix with", got=f"mix={mix}", allowed="1", fix="pass y, or leave mix out")
-    depth = max_depth if max_depth is not None else 4 if budget is None else 6
+        raise InputError(
+            "there are no labels to mix with", got=f"mix={mix}", allowed="1", fix="pass y, or leave mix out"
+        )
+    shape = shape or ("tree" if budget is None else "forest")
+    is_tree = check_choice("shape", shape, ["tree", "forest"]) == "tree"
+    depth = max_depth if max_depth is not None else 4 if is_tree else 6
+    width = _width(target, reading)
+    if is_tree and budget is not None:
+        leaves = int(check_number("budget", budget, low=width, integer=True)) // width
+        parameters, budget = {**parameters, "max_leaf_nodes": leaves}, None
+    elif not is_tree and budget is None:
+        budget = _FOREST_SIZE
     learner = _learner(reading.classes is not None, budget, depth, parameters)
     learner._lesson = Lesson(
         found, reading, asked, raw, y is not None, 1.0 if y is None else share,
         check_number("jitter", jitter, low=0, high=_MOST_MADE), extra if extra is None else _table(extra), budget,
-        depth, (learner.metric or "accuracy") == "accuracy" and budget is None or learner.metric == "accuracy",
+        depth, ((learner.metric or "accuracy") == "accuracy" and budget is None) or learner.metric == "accuracy",
         int(check_random_state(learner.random_state).randint(2**31 - 1)),
     )  # fmt: skip
     try:
@@ -128,6 +141,14 @@ def distill(
     finally:
         learner._lesson = None
     return learner
+
+
+def _width(target: np.ndarray, reading: Reading) -> int:
+    """Return how many values a leaf holds."""
+    if reading.classes is None:
+        return 1 if target.ndim == 1 else int(target.shape[1])
+    classes = len(np.unique(target))
+    return classes if classes > 2 else 1
 
 
 def _learner(classes: bool, budget: int | None, depth: int, parameters: dict[str, Any]) -> Student:

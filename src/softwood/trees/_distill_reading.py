@@ -97,7 +97,7 @@ def plain_answers(answers: Any, n: int, source: str) -> tuple[np.ndarray, tuple[
         lost = ~np.isfinite(found).reshape(n, -1).all(1)
     else:
         lost = pd.isna(found).reshape(n, -1).any(1)
-    if lost.any() or found.ndim == 2 and found.dtype.kind != "f":
+    if lost.any() or (found.ndim == 2 and found.dtype.kind != "f"):
         raise InputError(
             f"{source} gave answers that cannot be used",
             got=f"{int(lost.sum())} rows without a finite answer, the first is row {int(lost.argmax())}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ class Teacher:
     labels: tuple[Any, ...] | None = None
     unfitted: Any = None
 
+    def of_rows(self, chosen: np.ndarray) -> Teacher:
+        """Return the same with the stored answers to some rows."""
+        return replace(self, given=self.given[chosen])
+
 
 def read_teacher(source: Any) -> Teacher:
     """Return the teacher that is meant.
@@ -51,6 +55,8 @@ def read_teacher(source: Any) -> Teacher:
         InputError: it is none of these.
         MissingExtraError: an ONNX model without onnxruntime.
     """
+    if isinstance(source, Teacher):
+        return source
     if isinstance(source, (str, Path)):
         return _named(str(source))
     if isinstance(source, (np.ndarray, pd.DataFrame, pd.Series, torch.Tensor)):
@@ -187,7 +193,9 @@ class OnnxTeacher:
                 fix="leave out the columns that the teacher was not trained on (--drop), in its order",
             )  # fmt: skip
         if part.type not in _NUMBERS:
-            raise InputError(f"{self.path} takes no numbers", got=part.type, allowed=", ".join(_NUMBERS), fix="export it again")
+            raise InputError(
+                f"{self.path} takes no numbers", got=part.type, allowed=", ".join(_NUMBERS), fix="export it again"
+            )
         return {part.name: x.astype(_NUMBERS[part.type])}
 
     def _column(self, part: Any, values: pd.Series) -> np.ndarray:
