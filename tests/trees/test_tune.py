@@ -14,7 +14,7 @@ from softwood.trees import ForestClassifier, ForestRegressor, SoftForestModel, r
 from softwood.trees._forest import BoostSetting, boost
 from softwood.trees._refine import Contender, tuned_contender
 from softwood.trees._rows import Group
-from softwood.trees._tune import TuneSetting, _rounded, _soft_copy, _TuneLearner, tune_forests
+from softwood.trees._tune import TuneSetting, _TuneLearner, rounded_forests, soft_copies, tune_forests
 
 QUICK = TuneSetting(30.0, steps=40, temperature=0.05)
 
@@ -38,7 +38,7 @@ def loss_of(forest, group):
 def test_a_cold_copy_answers_as_the_forests_that_it_copies_and_rounds_to_them(make, classes, per_class):
     groups = groups_of(make, classes)
     forests = forests_of(groups, per_class=per_class)
-    model = _soft_copy(groups, forests, 1e-9)
+    model = soft_copies(groups, forests, 1e-9)
     learner = _TuneLearner(model, groups, QUICK)
     model.temperature.fill_(1e-9)  # the learner has set the schedule's first one
     u = learner.inputs(np.arange(groups[0].rows.n))
@@ -53,7 +53,7 @@ def test_a_cold_copy_answers_as_the_forests_that_it_copies_and_rounds_to_them(ma
 
 def test_gradients_of_thresholds_leaves_and_base_are_those_of_finite_differences(make):
     groups = groups_of(make, 2, n=40)
-    model = _soft_copy(groups, forests_of(groups), 0.4)
+    model = soft_copies(groups, forests_of(groups), 0.4)
     learner = _TuneLearner(model, groups, QUICK)
     model.double().temperature.fill_(0.4)
     u = learner.inputs(np.arange(40)).double()
@@ -114,7 +114,7 @@ def test_a_stopped_tuning_goes_on_to_the_same_forest(make, tmp_path):
     groups = groups_of(make, 2)
     forests = forests_of(groups)
     whole = tune_forests(groups, forests, QUICK, seed=3)
-    learner = _TuneLearner(_soft_copy(groups, forests, QUICK.temperature), groups, QUICK)
+    learner = _TuneLearner(soft_copies(groups, forests, QUICK.temperature), groups, QUICK)
     ticks = iter(range(1000))
     train(
         learner, steps=QUICK.steps, random_state=3, checkpoint=tmp_path / "c", checkpoint_every=0, time_limit=15,

@@ -155,6 +155,10 @@ def register(app: typer.Typer) -> None:
         group: Annotated[
             str | None, typer.Option(metavar="COL", help="Rows of one group are never split; no input then.")
         ] = None,
+        missing: Annotated[
+            list[str] | None,
+            typer.Option(metavar="VALUE", help="Means missing, such as -999; COL=-999 in one column; repeatable."),
+        ] = None,
         time_limit: Annotated[
             str, typer.Option(metavar="TIME", help="Such as 90, 90s, 5m or 1h; none for no limit.")
         ] = "5m",
@@ -174,7 +178,7 @@ def register(app: typer.Typer) -> None:
             table, many(target), task, shape, max_depth, size, min_samples_leaf, metric, test=test, drop=many(drop),
             ordered=many(ordered), weight=weight, group=group,
             time_limit=None if time_limit == "none" else read_duration(time_limit), effort=effort, holdout=holdout,
-            seed=seed, out=out,
+            seed=seed, out=out, missing=many(missing),
         )  # fmt: skip
         if mix is not None:
             check_number("--mix", mix, low=0, high=1)

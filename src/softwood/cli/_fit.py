@@ -23,7 +23,7 @@ from softwood.cli._fit_options import FitOptions, options_like
 from softwood.cli._fit_text import say_found, say_table
 from softwood.cli._measure import certificate_on
 from softwood.cli._model import CERTIFICATE, RECORD, SOFT, file_digest, read_json
-from softwood.cli._options import TABLE_HELP, Json, Progress, read_duration, read_loss
+from softwood.cli._options import TABLE_HELP, Json, Progress, read_class_weight, read_duration, read_loss
 from softwood.cli._prepare import Prepared, Scored, check_options, prepare
 from softwood.core import InputError, SoftwoodWarning, check_number, check_replaceable
 
@@ -126,6 +126,13 @@ def _learner(options: FitOptions, data: Prepared) -> Any:
     names = [column.name for column in data.found.columns]
     parts = [name for name in names for asked in options.forbid if name == asked or name.startswith(f"{asked}.")]
     common["forbidden"] = [*dict.fromkeys([*parts, *(name for name in options.forbid if not parts)])] or None
+    if is_classes:
+        common["class_weight"] = read_class_weight(options.class_weight, data.target.classes)
+    elif options.class_weight is not None:
+        raise InputError(
+            "--class-weight is for classes", got="a regression", allowed="a target of classes",
+            fix="leave it out; --weight COL weighs rows",
+        )  # fmt: skip
     if not is_classes:
         common["quantile"] = options.quantile
     if is_tree:
@@ -192,7 +199,7 @@ def _table_record(options: FitOptions, data: Prepared) -> dict[str, Any]:
     return {
         "source": options.table, "rows": len(table.frame), "columns": table.frame.shape[1],
         "delimiter": table.delimiter, "encoding": table.encoding, "decimal": table.decimal,
-        "notes": list(table.notes), "sha256": file_digest(options.table),
+        "notes": list(table.notes), "sha256": file_digest(options.table), "missing": list(options.missing),
     }  # fmt: skip
 
 
@@ -318,6 +325,13 @@ def register(app: typer.Typer) -> None:
             bool | None,
             typer.Option("--tune/--untuned", help="Fine-tune the best; or ship MODEL as it is.  [default: tune MODEL]"),
         ] = None,
+        class_weight: Annotated[
+            str | None, typer.Option(metavar="WEIGHTS", help="balanced, or LABEL=2,LABEL=0.5: what errors on it count.")
+        ] = None,
+        missing: Annotated[
+            list[str] | None,
+            typer.Option(metavar="VALUE", help="Means missing, such as -999; COL=-999 in one column; repeatable."),
+        ] = None,
         like: Annotated[
             Path | None,
             typer.Option(metavar="MODEL", help="Fit as MODEL's record says, what its time limit cut included."),
@@ -331,7 +345,7 @@ def register(app: typer.Typer) -> None:
             tuple(drop or ()), tuple(increasing or ()), tuple(decreasing or ()), tuple(forbid or ()),
             tuple(ordered or ()), weight, group, time, tuple(keep or ()),
             None if time_limit == "none" else read_duration(time_limit), effort, holdout, seed, stability, out,
-            init, tune,
+            init, tune, None, class_weight, tuple(missing or ()),
         )  # fmt: skip
         if like is not None:
             if target:

@@ -43,6 +43,9 @@ class FitOptions:
         out: directory of the model.
         init: path of a model to start from, or None.
         tune: fine-tune what leads; None: only a model that was brought; False: leave that untouched.
+        plan: efforts by search instead of a time limit, or None.
+        class_weight: ``"balanced"``, ``"LABEL=2,LABEL=0.5"``, or None.
+        missing: what else means "missing": ``"-999"`` in every column, ``"COL=-999"`` in one.
     """
 
     table: str
@@ -74,6 +77,8 @@ class FitOptions:
     init: str | None = None
     tune: bool | None = None
     plan: Mapping[str, Any] | None = None
+    class_weight: str | None = None
+    missing: tuple[str, ...] = ()
 
 
 def options_like(record: Mapping[str, Any], place: Path, table: str, out: Path) -> FitOptions:

@@ -120,7 +120,7 @@ def read_like(
     """Read a table as another one was: categories as text, and 1,234 as that table wrote numbers.
 
     Args:
-        known: ``delimiter`` and ``decimal`` of the other table, where they are known.
+        known: ``delimiter``, ``decimal`` and ``missing`` of the other table, where they are known.
         source: path or ``"-"``.
         columns: of the model.
         targets: names of target columns that have to be there.
@@ -132,9 +132,10 @@ def read_like(
     wanted = list(columns)
     if classes and isinstance(classes[0], str):
         wanted += [Column(name, "category", tuple(classes)) for name in targets]  # a class "1.0" stays that text
-    table = read_table(source, decimal=known.get("decimal"), columns=wanted)
+    missing = known.get("missing", ())
+    table = read_table(source, decimal=known.get("decimal"), columns=wanted, missing=missing)
     if known.get("decimal") and table.delimiter != known.get("delimiter") and source != "-":
-        table = read_table(source, columns=wanted)  # a file of another make says itself how it writes numbers
+        table = read_table(source, columns=wanted, missing=missing)  # a file of another make says itself how it writes numbers
     for name in targets:
         check_column("--target", name, table.frame.columns)
     return table

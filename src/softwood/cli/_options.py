@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,3 +63,36 @@ def read_loss(text: str) -> Any:
         'poisson'
     """
     return entry_point(text, "the loss") if ":" in text else text
+
+
+def read_class_weight(text: str | None, classes: Sequence[Any]) -> str | dict[Any, float] | None:
+    """Return ``class_weight`` as the learners take it; a label that is not named has the weight 1.
+
+    Args:
+        text: ``"balanced"``, ``"LABEL=2,LABEL=0.5"`` with labels quoted where they hold a comma, or None.
+        classes: the target's labels.
+
+    Raises:
+        InputError: a label or a weight is not usable.
+
+    Example:
+        >>> read_class_weight("yes=5", ("no", "yes"))
+        {'no': 1.0, 'yes': 5.0}
+    """
+    if text is None or text == "balanced":
+        return text
+    by_text = {str(label): label for label in classes}
+    weights = dict.fromkeys(classes, 1.0)
+    for part in next(csv.reader([text], skipinitialspace=True), []):
+        label, equals, amount = part.strip().rpartition("=")
+        try:
+            weight = float(amount)
+        except ValueError:
+            weight = math.nan
+        if not equals or label not in by_text or not 0 < weight < math.inf:
+            raise InputError(
+                "--class-weight is not usable", got=repr(part),
+                allowed=f"balanced, or LABEL=WEIGHT for {', '.join(by_text)}", fix="write yes=5,no=1, weights above 0",
+            )  # fmt: skip
+        weights[by_text[label]] = weight
+    return weights

@@ -158,7 +158,7 @@ def prepare(options: FitOptions) -> Prepared:
 
     from softwood.data import describe, read_table
 
-    table = read_table(options.table)
+    table = read_table(options.table, missing=options.missing)
     present = table.frame.columns
     for option, names in (
         ("--target", options.target), ("--drop", options.drop), ("--weight", (options.weight,)),
@@ -291,7 +291,7 @@ def _read_test(
     """Read the test table before the search begins: a fault in it should not cost a fit."""
     from softwood.artifacts import encode_table
 
-    make = {"delimiter": table.delimiter, "decimal": table.decimal}
+    make = {"delimiter": table.delimiter, "decimal": table.decimal, "missing": options.missing}
     classes = targets[0].classes
     frame = read_like(make, source, found.columns, targets=options.target, classes=classes).frame
     rows = scored_rows(frame, options.target, classes or None, options.weight)

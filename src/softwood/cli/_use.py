@@ -106,6 +106,7 @@ def certificate(model: Model, source: str, targets: Sequence[str] | None = None)
     if is_training_table(model, source):
         limits = ["rows that training has not seen: this is the table that the model was fitted on"]
     told = "the rows of standard input" if source == "-" else f"the rows of {source}"
+    limits += model.record.get("search", {}).get("not_covered", [])
     loss = model.loss
     if loss is not None and ":" in loss and not loss.startswith("quantile:"):
         limits.append(f"the loss that was trained, {loss}: code that a file names is not run")

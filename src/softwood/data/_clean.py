@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from softwood.artifacts._values import ALWAYS_MISSING, MISSING_AMONG_NUMBERS, distinct_values, is_missing_text
+from softwood.core import InputError
 
 _MONEY = r"(?:[$€£¥₹]|\b(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL)\b)"
 _DEBIT = r"^\(([^()-]+)\)$"  # (5.00) is a debit: -5
@@ -135,6 +137,57 @@ def tidy_text(values: pd.Series) -> pd.Series:
         return pd.Series(np.nan, index=values.index, name=values.name)
     tidied = np.array([*kept, None], dtype=object)[codes]
     return pd.Series(tidied, index=values.index, name=values.name, dtype=object)
+
+
+def without(frame: pd.DataFrame, markers: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Empty the cells that hold one of the user's own markers of what is missing.
+
+    Args:
+        frame: n rows.
+        markers: ``"-999"`` for every column, ``"COL=-999"`` for one.
+
+    Returns:
+        The table, and a sentence for each column in which cells were emptied.
+
+    Raises:
+        InputError: a marker is empty.
+
+    Example:
+        >>> without(pd.DataFrame({"a": [1.0, -999.0], "b": ["x", "-999"]}), ["a=-999"])[1]
+        ['a: 1 cell holds -999 and is read as missing']
+    """
+    if not markers:
+        return frame, []
+    changed, notes = {}, []
+    pairs = [_column_and_marker(marker, frame.columns) for marker in markers]
+    for name in frame.columns:
+        values = frame[name]
+        for asked in dict.fromkeys(marker for column, marker in pairs if column in (None, name)):
+            if pd.api.types.is_bool_dtype(values.dtype):
+                continue
+            if pd.api.types.is_numeric_dtype(values.dtype):
+                number = pd.to_numeric(pd.Series([asked]), errors="coerce").iloc[0]
+                hit = (values == number).fillna(False).to_numpy(bool)
+            else:
+                hit = (values.astype(str).str.strip().str.lower() == asked.lower()).to_numpy(bool)
+            if hit.any():
+                values = changed[name] = values.mask(hit)
+                many = int(hit.sum())
+                verb = "cell holds" if many == 1 else "cells hold"
+                notes.append(f"{name}: {many} {verb} {asked} and {'is' if many == 1 else 'are'} read as missing")
+    return frame.assign(**changed), notes
+
+
+def _column_and_marker(text: str, columns: pd.Index) -> tuple[str | None, str]:
+    fitting = [str(name) for name in columns if text.startswith(f"{name}=")]
+    name = max(fitting, key=len, default=None)
+    marker = (text if name is None else text[len(name) + 1 :]).strip()
+    if not marker:
+        raise InputError(
+            "a marker of missing values is empty", got=repr(text), allowed="-999, or COL=-999",
+            fix="empty cells are missing anyway",
+        )  # fmt: skip
+    return name, marker
 
 
 def _has_digits(texts: pd.Series) -> pd.Series:

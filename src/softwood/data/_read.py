@@ -16,7 +16,7 @@ from softwood.artifacts._columns import Column
 from softwood.artifacts._tables import pick_columns
 from softwood.core import InputError, check_choice, require
 from softwood.data._bytes import ALLOWED, read_bytes, to_utf8
-from softwood.data._clean import NumberText, has_thousands, number_text, tidy_text, to_numbers
+from softwood.data._clean import NumberText, has_thousands, number_text, tidy_text, to_numbers, without
 from softwood.data._delimited import DELIMITER_NAMES, find_delimiter, parse
 
 
@@ -51,6 +51,7 @@ def read_table(
     encoding: str | None = None,
     decimal: str | None = None,
     columns: Sequence[Column] = (),
+    missing: Sequence[str] = (),
 ) -> Table:
     r"""Read a table, and say what was detected.
 
@@ -69,6 +70,8 @@ def read_table(
         decimal: ``"."`` or ``","`` where a number can be read both ways, or None to detect it.
         columns: columns of the model that the table is for; its categories are then read as text, so that
             "1.0" stays the level that it was in training.
+        missing: what else means "missing": ``"-999"`` in every column, ``"COL=-999"`` in one; compared as a number
+            in columns of numbers, else as text, whatever its case.
 
     Returns:
         The table; its frame has at least one row and one column.
@@ -91,14 +94,15 @@ def read_table(
     if decimal is not None:
         check_choice("decimal", decimal, [".", ","])
     if not isinstance(source, (str, Path)):
-        return Table(_checked(_pass_through(source), "the table"))
+        return Table(_checked(without(_pass_through(source), missing)[0], "the table"))
     name = "standard input" if str(source) == "-" else str(source)
     content = read_bytes(source)
     if content.startswith((b"PAR1", b"ARROW1", b"FEA1")):
         frame, notes = _read_binary(content, name)
+        frame, emptied = without(frame, missing)
         frame, clean_notes, sign = _clean(frame, decimal, [])
-        return Table(_checked(frame, name), (*notes, *clean_notes), decimal=sign)
-    return _read_text(content, name, delimiter, encoding, decimal, columns)
+        return Table(_checked(frame, name), (*notes, *emptied, *clean_notes), decimal=sign)
+    return _read_text(content, name, delimiter, encoding, decimal, columns, missing)
 
 
 def _read_text(
@@ -108,6 +112,7 @@ def _read_text(
     encoding: str | None,
     decimal: str | None,
     columns: Sequence[Column],
+    missing: Sequence[str],
 ) -> Table:
     content, encoding = to_utf8(content, name, encoding)
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii()):
@@ -115,16 +120,17 @@ def _read_text(
     delimiter = delimiter or find_delimiter(content)
     as_text = {column.name for column in columns if column.kind == "category"}
     frame, notes = parse(content, name, delimiter, as_text=as_text)
+    frame, emptied = without(frame, missing)
     cleaned, clean_notes, sign = _clean(frame, decimal, as_text)
     floats = [column for column in frame.columns if frame[column].dtype.kind == "f"]
     if sign == "," and floats:
         # 1.234 was read as a bit more than one, but elsewhere the file writes decimal commas
         reread, _ = parse(content, name, delimiter, as_text=as_text.union(floats))
-        cleaned, clean_notes, sign = _clean(reread, ",", as_text)
+        cleaned, clean_notes, sign = _clean(without(reread, missing)[0], ",", as_text)
         lost = [column for column in floats if cleaned[column].dtype == object]  # such as "inf"
         cleaned = cleaned.assign(**{column: frame[column] for column in lost})
     found = f"{len(cleaned)} rows x {cleaned.shape[1]} columns, {DELIMITER_NAMES.get(delimiter, repr(delimiter))}"
-    notes = [f"{found}-delimited, encoding {encoding}", *notes, *clean_notes]
+    notes = [f"{found}-delimited, encoding {encoding}", *notes, *emptied, *clean_notes]
     return Table(cleaned, tuple(notes), delimiter, encoding, sign)
 
 

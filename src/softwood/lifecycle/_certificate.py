@@ -232,8 +232,8 @@ class Certificate:
         version = content.get("version")
         if version not in range(1, _VERSION + 1):
             raise InputError(
-                "a newer Softwood wrote this certificate", got=f"version {version!r}",
-                allowed=f"version 1 to {_VERSION}", fix="upgrade softwood, or certify again",
+                "this certificate is of another version", got=f"version {version!r}",
+                allowed=f"1 to {_VERSION}", fix="upgrade softwood, or certify again",
             )  # fmt: skip
         new = {f.name: f.default for f in fields(cls) if f.default is not MISSING} if version < _VERSION else {}
         absent = {f.name for f in fields(cls)} - set(content) - set(new)

@@ -54,8 +54,8 @@ def distill(
 
     Args:
         teacher: a model with ``predict_proba`` or ``predict`` (one that is not fitted is cross-fitted to ``y``); a
-            torch module or a function of the table; answers ``[n]`` or ``[n, K]`` for its rows; path of a table of them;
-            path of an ONNX model; ``"MODULE:FUNCTION"``. Answers are probabilities, logits, labels or values.
+            torch module or a function of the table; answers ``[n]`` or ``[n, K]`` for its rows; path of a table of
+            them, or of an ONNX model; ``"MODULE:FUNCTION"``. Answers are probabilities, logits, labels or values.
         X: table of n rows, as in ``fit``.
         y: target ``[n]``, or None. Accuracy is measured against it where it is there.
         shape: ``"tree"`` or ``"forest"``; None for a forest where there is a budget, else a tree.

@@ -78,7 +78,7 @@ class Lesson:
         """
         self.aside, self.classes = ~keep, None if classes is None else tuple(classes)
         taught = self._cross_fitted(kept, keep) if self.raw is None else self.answers(self.raw[keep])
-        if self.classes is None and self.labelled:
+        if self.classes is None:
             taught = self._in_units(kept, taught)
         mix = self._chosen(kept, taught) if self.mix is None else self.mix
         self.record.update(mix=mix, teacher=self.teacher.name, answers=self.reading.detected)
@@ -141,7 +141,7 @@ class Lesson:
     def _mixed(self, kept: Rows, taught: Taught, mix: float) -> Rows:
         """Return rows whose targets are ``mix`` parts teacher. Labels judge them where they have a part."""
         if self.classes is None:
-            return replace(kept, targets=mix * taught[0] + (1 - mix) * kept.targets if self.labelled else kept.targets)
+            return replace(kept, targets=mix * taught[0] + (1 - mix) * kept.targets)
         shares, logits = taught
         labels = kept.labels
         if mix < 1:
@@ -210,7 +210,7 @@ class Lesson:
         if not tables:
             return found
         answers = [self.asked(table) for table in tables]
-        if self.classes is None and self.labelled:
+        if self.classes is None:
             answers = [self._in_units(kept, part) for part in answers]
         shares, logits = (np.concatenate([part[k] for part in answers]) for k in (0, 1))
         origin = np.maximum(np.concatenate(parents)[:, 0], 0)

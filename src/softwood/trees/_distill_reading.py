@@ -164,8 +164,14 @@ def _values(raw: np.ndarray, y: np.ndarray | None) -> Reading:
 def _labels(raw: np.ndarray, labels: Sequence[Any] | None, known: tuple[Any, ...] | None) -> Reading:
     classes = tuple(labels if labels is not None else np.unique(raw).tolist())
     if known is not None:
+        strange = [label for label in classes if label not in known] if labels is None else []
+        if strange:
+            raise InputError(
+                "the teacher answers with labels that the target does not have",
+                got=", ".join(map(repr, strange[:5])), allowed=", ".join(map(repr, known)),
+                fix="pass a teacher of the same classes",
+            )  # fmt: skip
         classes = (*classes, *(label for label in known if label not in classes))
-        classes = tuple(np.unique(np.array(classes)).tolist())
     return Reading("labels", classes, f"labels of {len(classes)} classes: {', '.join(map(str, classes))}")
 
 

@@ -83,7 +83,7 @@ def tune_forests(
 
     Cost: O(steps nodes batch) time.
     """
-    model = _soft_copy(groups, forests, setting.temperature)
+    model = soft_copies(groups, forests, setting.temperature)
     learner = _TuneLearner(model, groups, setting)
     with one_thread():
         result = train(
@@ -95,7 +95,7 @@ def tune_forests(
         cooler = Annealer(model, target_gap=1e-4, rate=0.5, floor=1e-3)
         while not cooler.step(learner.gap()):
             pass  # temperatures fall to a floor, so this ends
-    return _rounded(model, groups, forests)
+    return rounded_forests(model, groups, forests)
 
 
 def flat_trees(forests: Sequence[Forest], width: int) -> FlatTrees:
@@ -123,7 +123,7 @@ def flat_trees(forests: Sequence[Forest], width: int) -> FlatTrees:
     )
 
 
-def _soft_copy(groups: Sequence[Group], forests: Sequence[Forest], temperature: float) -> RaggedTrees:
+def soft_copies(groups: Sequence[Group], forests: Sequence[Forest], temperature: float) -> RaggedTrees:
     width = max(group.codec.n_features for group in groups)
     threshold = [
         group.codec.rank_of(int(f), int(c)) if f >= 0 else 0.0
@@ -139,7 +139,7 @@ def _soft_copy(groups: Sequence[Group], forests: Sequence[Forest], temperature: 
     )  # fmt: skip
 
 
-def _rounded(model: RaggedTrees, groups: Sequence[Group], forests: Sequence[Forest]) -> list[Tuned]:
+def rounded_forests(model: RaggedTrees, groups: Sequence[Group], forests: Sequence[Forest]) -> list[Tuned]:
     """Round each threshold to the cut between whose neighbouring bins it lies."""
     flat = model.threshold.detach().double().numpy()
     values = (model.leaf * model.mask).detach().double().numpy()
