@@ -72,7 +72,7 @@ def test_what_is_no_certificate_is_refused(bad):
         Certificate.from_dict(bad)
     short = FULL.to_dict()
     del short["score"]
-    with pytest.raises(InputError, match="not whole.*no score"):
+    with pytest.raises(InputError, match=r"not whole.*no score"):
         Certificate.from_dict(short)
 
 
@@ -82,7 +82,7 @@ def test_older_certificates_are_read_and_newer_ones_refused():
     read = Certificate.from_dict({**first, "version": 1})
     assert read == replace(FULL, versus_soft=None, leaves=(), fidelity=None)
     del first["loss_shipped"]
-    with pytest.raises(InputError, match="not whole.*no loss_shipped"):
+    with pytest.raises(InputError, match=r"not whole.*no loss_shipped"):
         Certificate.from_dict({**first, "version": 1})
     for version in (3, None, "2", 0):
         with pytest.raises(InputError, match="another version"):

@@ -45,7 +45,7 @@ def test_a_cold_copy_answers_as_the_forests_that_it_copies_and_rounds_to_them(ma
     for copy in (model, model.harden()):
         for scores, forest, group in zip(copy(u).detach().numpy(), forests, groups, strict=True):
             np.testing.assert_allclose(scores.T, forest.raw(group.codes), atol=1e-5)
-    for tuned, forest in zip(_rounded(model, groups, forests), forests, strict=True):
+    for tuned, forest in zip(rounded_forests(model, groups, forests), forests, strict=True):
         for one, other in zip(tuned.forest.trees, forest.trees, strict=True):
             np.testing.assert_array_equal(one.cut[one.feature >= 0], other.cut[other.feature >= 0])
         np.testing.assert_allclose(tuned.forest.values, forest.values, atol=1e-6)

@@ -65,7 +65,7 @@ def distill_model(
             holdout=0.0 if options.test is not None else options.holdout, random_state=options.seed, progress=report,
             time_limit=None if options.time_limit is None
             else max(options.time_limit - (time.monotonic() - begun), 0.1),
-            **data.roles,
+            sample_weight=data.roles.get("sample_weight"), groups=data.roles.get("groups"), time=data.roles.get("time"),
         )  # fmt: skip
     certificate = learner.certificate_ if data.test is None else on_test(options, data.test, learner)
     record = {**record_of(options, data, learner, interrupted=bool(pressed)), "teacher": teacher}

@@ -135,7 +135,8 @@ def read_like(
     missing = known.get("missing", ())
     table = read_table(source, decimal=known.get("decimal"), columns=wanted, missing=missing)
     if known.get("decimal") and table.delimiter != known.get("delimiter") and source != "-":
-        table = read_table(source, columns=wanted, missing=missing)  # a file of another make says itself how it writes numbers
+        # a file of another make says itself how it writes numbers
+        table = read_table(source, columns=wanted, missing=missing)
     for name in targets:
         check_column("--target", name, table.frame.columns)
     return table

@@ -130,4 +130,5 @@ def entry_point(source: str, what: str) -> Callable[..., Any]:
         raise InputError(
             f"{what} is not in the module", got=source, allowed="MODULE:FUNCTION", fix=f"define {name} in {module}"
         )
-    return function  # type: ignore[no-any-return]
+    found: Callable[..., Any] = function
+    return found

@@ -229,7 +229,7 @@ class Certificate:
                 got=sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__,
                 allowed="what Certificate.to_dict() gives", fix="certify again",
             )  # fmt: skip
-        version = content.get("version")
+        version: Any = content.get("version")
         if version not in range(1, _VERSION + 1):
             raise InputError(
                 "this certificate is of another version", got=f"version {version!r}",

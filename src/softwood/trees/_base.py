@@ -29,6 +29,7 @@ from softwood.trees._rows import Rows
 from softwood.trees._soft_forest_model import SoftForestModel
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._stability import split_weights
+from softwood.trees._streamed import Streamed
 
 _LEAST_TO_HOLD_OUT, _LEAST_UNASKED, _MOST_HELD_OUT = 100, 300, 5_000  # rows
 _USUAL_SHARE = 0.1
@@ -135,7 +136,7 @@ def class_weighted(data: Training, class_weight: Any) -> Training:
     return replace(data, weight=weight / weight.mean())
 
 
-class TableLearner(Explained, BaseEstimator):
+class TableLearner(Streamed, Explained, BaseEstimator):
     """From a table to a certified ``HardEnsemble``: tables in, certificates, answers."""
 
     artifact_: HardEnsemble
@@ -182,7 +183,8 @@ class TableLearner(Explained, BaseEstimator):
 
     def _cannot_crossfit(self, rows: Rows) -> bool:
         """Say whether other models, fitted without some rows, would say nothing of the one that ships."""
-        return self.init is not None or rows.time is not None or rows.n < _FEWEST_FOR_FOLDS
+        alone = self.init is not None or self._lesson is not None
+        return alone or rows.time is not None or rows.n < _FEWEST_FOR_FOLDS
 
     def _will_crossfit(self, rows: Rows, aside: np.ndarray) -> bool:
         return self.holdout is None and not aside.any() and not self._cannot_crossfit(rows)
@@ -253,6 +255,7 @@ class TableLearner(Explained, BaseEstimator):
         facts = training_facts(self.artifact_, kept.x, kept.y, kept.given_weight)
         split, rows, limits = data.describe_split(aside)
         self.record_ = {**record, "held_out_rows": int(aside.sum()), "split": split, **facts}
+        self._stream = None
         self.feature_importances_ = importance
         self.loss_ = loss
         limits = [*limits, *record.get("not_covered", ())]
@@ -274,7 +277,8 @@ class TableLearner(Explained, BaseEstimator):
         """Certify what ships; or say it of what answers in its place: shipped, soft and plainly rounded models."""
         model, soft = self.artifact_, self.soft_
         trees = "one tree" if model.n_trees == 1 else f"{model.n_trees} trees"
-        found_by = self.record_["shipped"]["search"]
+        found_by, batches = self.record_["shipped"]["search"], self._batches
+        found_by += f", then trained on {batches} batch{'es' * (batches > 1)}" if batches else ""
         shipped, parent, rounded = answering or (model, soft, None if soft is None else soft.rounded)
         found = certify(
             shipped, parent, (table, y), loss=self.loss_.certified(), rounded=rounded, classes=model.classes,

@@ -172,7 +172,7 @@ def group_like(given: Group, rows: Rows, codec: QuantileCodec, codes: np.ndarray
         codes: of all rows.
     """
     group = Group(rows, given.active, given.held)
-    vars(group).update(codec=codec, codes=codes)  # what the cached properties would compute
+    vars(group).update(_coded=(codec, codes))  # what the cached property would compute
     return group
 
 

@@ -124,7 +124,7 @@ def _ask_module(module: torch.nn.Module, table: Any) -> np.ndarray:
     module.eval()
     try:
         with torch.no_grad():
-            return torch.cat([module(part) for part in x.split(_PIECE)]).cpu().double().numpy()
+            return torch.cat([module(part) for part in torch.split(x, _PIECE)]).cpu().double().numpy()
     finally:
         module.train(was)
 

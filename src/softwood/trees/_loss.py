@@ -159,7 +159,7 @@ class Loss(ABC):
 class LogLoss(Loss):
     """Log-loss of the sigmoid (K = 1) or the softmax of logits."""
 
-    criteria = ("gini", "entropy")
+    criteria: ClassVar[tuple[str, ...]] = ("gini", "entropy")
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -19,20 +20,57 @@ from softwood.trees._forest import Forest
 from softwood.trees._gradient import one_thread
 from softwood.trees._loss import Loss
 from softwood.trees._loss_torch import batched_losses
+from softwood.trees._ragged import RaggedTrees
 from softwood.trees._restarts import SoftTreeBatch, row_losses
 from softwood.trees._rows import Group, Rows
 from softwood.trees._soft_forest_model import SoftForestModel
 from softwood.trees._soft_model import SoftModel
+from softwood.trees._soft_tree import straight_through
 from softwood.trees._tune import rounded_forests, soft_copies
 
 _BATCH = 256
 _STEPS = 30  # of Adam, on each batch; more where that is less than two passes
 _TREE_RATES = (0.1, 0.02, 0.02, 0.1)  # of feature logits, thresholds, missing directions, leaves
-_FOREST_RATES = (0.003, 0.05)  # of thresholds; of leaves and base, in deviations of the target
 _SHIPPED = 0.01  # temperature of the soft parent of a tree: narrow bands, in ranks
-_FOREST = 0.02
+_FOREST = 0.02  # and of a forest
+_WIDE = 0.1  # temperature of the gates while they are trained
+_TIES = 0.1
 _CHOSEN = 4.0  # log-odds that a fresh copy's feature stands above the others
 _LEAST_SHARE = 1e-3  # of a class in a leaf that goes on learning: a share of 0 could never be unlearned
+
+
+class _ChoosingTrees(RaggedTrees):
+    """``RaggedTrees`` whose tests choose their features too: hard forward, soft backward, as in ``SoftTree``."""
+
+    def choose_among(self, width: int, generator: torch.Generator) -> None:
+        """Let each test choose among all features, the one that it has standing above the others.
+
+        Args:
+            width: F.
+            generator: breaks ties among the others.
+        """
+        choice = torch.randn(len(self.threshold), width, generator=generator) * _TIES
+        for level in self.levels:
+            choice[level.node, level.feature] = _CHOSEN
+        self.choice = torch.nn.Parameter(choice)
+
+    def paths(self, u: Tensor) -> Tensor:
+        """Return the probability of each leaf, ``[F, n] -> [L, n]``."""
+        known, lost = torch.nan_to_num(u, nan=0.5), torch.isnan(u)
+        reached = torch.ones(self.n_trees, u.shape[1])
+        ends = []
+        for level in self.levels:
+            ends.append(reached[level.ends])
+            share = torch.softmax(self.choice[level.node], -1)
+            best = share.argmax(-1)
+            chosen = torch.zeros_like(share).scatter_(-1, best.unsqueeze(-1), 1.0)
+            margin = straight_through(chosen, share) @ known - self.threshold[level.node].unsqueeze(-1)
+            right = straight_through((margin > 0).float(), torch.sigmoid(margin / _WIDE))
+            right = torch.where(lost[best], level.missing_side, right)
+            parent = reached[level.inner]
+            to_right = parent * right
+            reached = torch.stack([parent - to_right, to_right], 1).flatten(0, 1)
+        return torch.cat(ends)[self.order]
 
 
 class Stream:
@@ -45,11 +83,13 @@ class Stream:
         loss: what is minimised.
         depth: of one tree; None for a forest.
         grows: may nodes that test nothing come to life?
+        forbidden: names of columns that no test may read.
         seed: of the batches' order, and of fresh tests.
     """
 
     def __init__(
         self, model: HardEnsemble, x: np.ndarray, targets: np.ndarray, loss: Loss, *, depth: int | None, grows: bool,
+        forbidden: Collection[str],
         seed: int,
     ) -> None:  # fmt: skip
         self.model, self.loss, self.seed, self.batches = model, loss, seed, 0
@@ -61,24 +101,27 @@ class Stream:
             self.mean, self.deviation = targets.mean(0), np.where(spread > 0, spread, 1.0)
         self.codec, self.forest = take_apart(Brought(model, x, "what ships"), weight, model.n_outputs)
         self.dead = np.zeros(0, bool)
+        tested = {feature.column for feature in self.codec.features}
+        others = QuantileCodec.fit(x, model.columns, targets, weight).features
+        more = [f for f in others if f.column not in tested or model.columns[f.column].kind == "category"]
+        more = [f for f in more if model.columns[f.column].name not in forbidden]
+        self.codec = QuantileCodec(model.columns, (*self.codec.features, *more))
         if depth is None:
             self._start_forest(x)
         else:
-            self._start_tree(x, targets, weight, max(depth, model.depth), grows)
+            self._start_tree(max(depth, model.depth), grows)
 
     def _start_forest(self, x: np.ndarray) -> None:
         lost = self.model.raw_encoded(x[:1])[0] - self.forest.raw(self.codec.transform(x[:1]))[0]
         self.forest = replace(self.forest, base=self.forest.base + lost)  # constant trees are left out
-        self.net: Any = soft_copies([_group(self.codec, x[:1])], [self.forest], _FOREST)
-        leaf_rate = _FOREST_RATES[1] * float(self.deviation.mean())
-        parts = ((self.net.threshold, _FOREST_RATES[0]), (self.net.leaf, leaf_rate), (self.net.base, leaf_rate))
+        self.net: Any = soft_copies([_group(self.codec, x[:1])], [self.forest], _FOREST, _ChoosingTrees)
+        self.net.choose_among(max(self.codec.n_features, 1), torch.Generator().manual_seed(self.seed))
+        leaf_rate = _TREE_RATES[3] * float(self.deviation.mean())
+        parts = ((self.net.choice, _TREE_RATES[0]), (self.net.threshold, _TREE_RATES[1]), (self.net.leaf, leaf_rate),
+                 (self.net.base, leaf_rate))  # fmt: skip
         self.optimizer = torch.optim.Adam([{"params": [part], "lr": rate} for part, rate in parts])
 
-    def _start_tree(self, x: np.ndarray, targets: np.ndarray, weight: np.ndarray, depth: int, grows: bool) -> None:
-        tested = {feature.column for feature in self.codec.features}
-        others = QuantileCodec.fit(x, self.model.columns, targets, weight).features
-        more = [f for f in others if f.column not in tested or self.model.columns[f.column].kind == "category"]
-        self.codec = QuantileCodec(self.model.columns, (*self.codec.features, *more))
+    def _start_tree(self, depth: int, grows: bool) -> None:
         values = self.model.values + self.model.base
         if self.is_classes:
             values = leaf_logits(np.maximum(self.model.probabilities(values), _LEAST_SHARE), True)
@@ -153,7 +196,7 @@ class Stream:
         if self.is_tree:
             answer = self.net(ranks.unsqueeze(0))[0, 0]
         else:
-            raw = self.net(ranks.mT)[0]
+            raw = self.net(ranks.mT.contiguous())[0]
             if self.is_classes:
                 answer = torch.cat([torch.zeros_like(raw), raw]) if len(raw) == 1 else raw
             else:
@@ -166,7 +209,7 @@ class Stream:
         names = {"outputs": self.model.outputs, "link": self.model.link, "classes": self.model.classes}
         if not self.is_tree:
             group = _group(self.codec, x, weight)
-            tuned = rounded_forests(self.net, [group], [self.forest])[0]
+            tuned = rounded_forests(self.net, [group], [self._chosen()])[0]
             self.model = forest_to_ensemble(tuned.forest, group, **names)  # type: ignore[arg-type]
             feature = np.concatenate([np.zeros(0, int), *(tree.feature for tree in tuned.forest.trees)])
             threshold = np.concatenate([np.zeros(0), *tuned.threshold])
@@ -187,6 +230,15 @@ class Stream:
             )
         counts = np.bincount(tree.leaf_of(self.codec.transform(x)), weight, len(leaf))
         self.model = to_ensemble(tree, self.codec, self._answers(leaf), counts, drop_unreached=False, **names)  # type: ignore[arg-type]
+
+    def _chosen(self) -> Forest:
+        """Return the forest with the features that its tests have chosen."""
+        best, first, trees = self.net.choice.argmax(-1).numpy().astype(np.int32), 0, []
+        for tree in self.forest.trees:
+            own = best[first : first + len(tree.feature)]
+            trees.append(replace(tree, feature=np.where(tree.feature >= 0, own, -1).astype(np.int32)))
+            first += len(own)
+        return replace(self.forest, trees=tuple(trees))
 
     def _answers(self, leaf: np.ndarray) -> np.ndarray:
         if not self.is_classes:

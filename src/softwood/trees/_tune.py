@@ -123,7 +123,9 @@ def flat_trees(forests: Sequence[Forest], width: int) -> FlatTrees:
     )
 
 
-def soft_copies(groups: Sequence[Group], forests: Sequence[Forest], temperature: float) -> RaggedTrees:
+def soft_copies(
+    groups: Sequence[Group], forests: Sequence[Forest], temperature: float, kind: type[RaggedTrees] = RaggedTrees
+) -> RaggedTrees:
     width = max(group.codec.n_features for group in groups)
     threshold = [
         group.codec.rank_of(int(f), int(c)) if f >= 0 else 0.0
@@ -131,7 +133,7 @@ def soft_copies(groups: Sequence[Group], forests: Sequence[Forest], temperature:
         for tree in forest.trees
         for f, c in zip(tree.feature, tree.cut, strict=True)
     ]
-    return RaggedTrees(
+    return kind(
         flat_trees(forests, width), np.array(threshold), np.concatenate([forest.values for forest in forests]),
         np.repeat(np.arange(len(forests)), [len(forest.values) for forest in forests]),
         np.stack([forest.base for forest in forests]), mask=np.concatenate([forest.mask for forest in forests]),
