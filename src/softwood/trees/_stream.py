@@ -87,6 +87,8 @@ class Stream:
         seed: of the batches' order, and of fresh tests.
     """
 
+    net: Any
+
     def __init__(
         self, model: HardEnsemble, x: np.ndarray, targets: np.ndarray, loss: Loss, *, depth: int | None, grows: bool,
         forbidden: Collection[str],
@@ -114,7 +116,7 @@ class Stream:
     def _start_forest(self, x: np.ndarray) -> None:
         lost = self.model.raw_encoded(x[:1])[0] - self.forest.raw(self.codec.transform(x[:1]))[0]
         self.forest = replace(self.forest, base=self.forest.base + lost)  # constant trees are left out
-        self.net: Any = soft_copies([_group(self.codec, x[:1])], [self.forest], _FOREST, _ChoosingTrees)
+        self.net = soft_copies([_group(self.codec, x[:1])], [self.forest], _FOREST, _ChoosingTrees)
         self.net.choose_among(max(self.codec.n_features, 1), torch.Generator().manual_seed(self.seed))
         leaf_rate = _TREE_RATES[3] * float(self.deviation.mean())
         parts = ((self.net.choice, _TREE_RATES[0]), (self.net.threshold, _TREE_RATES[1]), (self.net.leaf, leaf_rate),
