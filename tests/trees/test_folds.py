@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
+from softwood.artifacts import Column
 from softwood.trees._folds import fold_of_rows, folds_that_fit, held_out, make_groups
 from softwood.trees._rows import Rows
 
@@ -190,3 +191,26 @@ def test_rows_keep_their_groups_and_times_when_some_are_taken(make):
     assert kept.time.tolist() == list(range(0, 200, 2))
     prints = {replace(rows, **part).fingerprint for part in ({}, {"time": None}, {"together": None})}
     assert len(prints) == 3
+
+
+def test_made_rows_are_learned_from_with_their_parents_and_judge_nothing():
+    n = 40
+    own = np.arange(n)
+    parents = np.concatenate([np.column_stack([own, own]), [[0, 1], [5, 30], [-1, -1]]])
+    labels = np.arange(n + 3) % 2
+    rows = Rows(
+        (Column("x", "number"),), np.arange(n + 3.0)[:, None], labels.astype(np.int32), np.eye(2)[labels],
+        np.ones(n + 3), parents=parents,
+    )  # fmt: skip
+    groups = make_groups(rows, 5, 1, np.random.default_rng(0))
+    assert groups[0].active.all()
+    plain = make_groups(rows.take(np.arange(n + 3) < n), 5, 1, np.random.default_rng(0))
+    for group, real in zip(groups[1:], plain[1:], strict=True):
+        np.testing.assert_array_equal(group.active[:n], real.active)
+        np.testing.assert_array_equal(group.judged[:n], real.judged)
+        assert not group.judged[n:].any()
+        expected = [real.active[0] & real.active[1], real.active[5] & real.active[30], True]
+        assert group.active[n:].tolist() == expected
+    kept = rows.take(np.arange(n + 3) != 1)  # one parent goes: the made row stays made
+    assert kept.parents[-3:].tolist() == [[0, -1], [4, 29], [-1, -1]]
+    assert len(plain[0].rows.parents) == 0

@@ -102,8 +102,17 @@ class Rows:
         taught = self.taught[keep] if self.is_taught else self.taught
         return Rows(
             self.columns, self.x[keep], labels, self.targets[keep], self.weight[keep], together, time, self.asked,
-            given, self.direction, self.forbidden, taught,
+            given, self.direction, self.forbidden, taught, self._parents_of(keep),
         )  # fmt: skip
+
+    def _parents_of(self, keep: np.ndarray) -> np.ndarray:
+        """Return where the parents of the rows that are kept lie among these; none where all rows are real."""
+        none = np.zeros((0, 2), np.int64)
+        if not len(self.parents) or keep.dtype != bool:  # a batch, which is not divided further
+            return none
+        place = np.where(keep, np.cumsum(keep) - 1, -1)
+        found = np.where(self.parents >= 0, place[self.parents], -1)[keep]
+        return none if (found[:, 0] == np.arange(len(found))).all() else found
 
 
 @dataclass(frozen=True, eq=False)
