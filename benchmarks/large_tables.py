@@ -61,7 +61,7 @@ def light(table: pd.DataFrame, y: np.ndarray, held: pd.DataFrame, size: int, thr
     import lightgbm
 
     def coded(frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.astype({name: "category" for name in frame if frame[name].dtype == object})
+        return frame.astype({name: "category" for name in frame if not pd.api.types.is_numeric_dtype(frame[name])})
 
     model = lightgbm.LGBMClassifier(
         n_estimators=size // 16, num_leaves=16, learning_rate=0.2, n_jobs=threads, verbose=-1
