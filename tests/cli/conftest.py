@@ -81,7 +81,17 @@ def model(tmp_path_factory: pytest.TempPathFactory, shop: pd.DataFrame) -> Path:
     """A classifier, fitted by the command; tests do not write to it."""
     folder = tmp_path_factory.mktemp("fitted")
     shop.to_csv(folder / "shop.csv", index=False)
-    words = ["fit", str(folder / "shop.csv"), "--target", "returned", "--out", str(folder / "model"), *QUICK]
+    words = [
+        "fit",
+        str(folder / "shop.csv"),
+        "--target",
+        "returned",
+        "--out",
+        str(folder / "model"),
+        "--holdout",
+        "0.1",
+        *QUICK,
+    ]
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 0

@@ -40,7 +40,7 @@ def test_fit_says_what_it_found_and_what_to_do_next(softwood, shop_csv, tmp_path
         "if price <= ",
         "Passed",
         "accuracy 0.",
-        "held out from training and selection",
+        "each answered by one of 5 models fitted in the same way without it",
         f"softwood export {tmp_path / 'm'} --to python",
     ):
         assert part in done.out, part
@@ -176,6 +176,8 @@ def test_a_few_rows_are_certified_as_what_they_are(softwood, tmp_path):
     frame = pd.DataFrame({"a": np.arange(40.0) ** 2, "y": ["p", "q"] * 20})
     frame.to_csv(tmp_path / "t.csv", index=False)
     done = softwood("fit", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", *QUICK)
+    assert "on all 40 rows, each answered by one of 5 models fitted in the same way without it" in done.out
+    done = softwood("fit", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", "--holdout", "0.1", *QUICK)
     assert "the 40 training rows, so it is optimistic" in done.out
 
 

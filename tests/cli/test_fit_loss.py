@@ -59,7 +59,11 @@ def test_a_function_is_found_here_and_not_run_by_certify(softwood, claims, tmp_p
     again = softwood("certify", "m", claims, "--json").json
     assert again["loss"] == "squared"
     assert any("my_losses:flat" in limit for limit in again["not_covered"])
-    wrong = {"my_losses:other": "no such loss", "my_losses:number": "no such loss", "nowhere:f": "cannot be imported"}
+    wrong = {
+        "my_losses:other": "is not in the module",
+        "my_losses:number": "is not in the module",
+        "nowhere:f": "cannot be imported",
+    }
     for text, message in {**wrong, ":f": "cannot be imported"}.items():
         with pytest.raises(InputError, match=message):
             read_loss(text)

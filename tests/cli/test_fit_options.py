@@ -51,6 +51,6 @@ def test_a_valid_model_lies_there_while_a_long_fit_goes_on(shop_csv, tmp_path, m
         return find(*args)
 
     monkeypatch.setattr(_engine, "gradient_candidates", look)
-    options = FitOptions(str(shop_csv), ("returned",), max_depth=2, effort=0.05, time_limit=300, out=place)
+    options = FitOptions(str(shop_csv), ("returned",), max_depth=2, effort=0.05, time_limit=300, holdout=0.2, out=place)
     fit_model(options, Output(True, False))
     assert len(seen) == 1
