@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from threadpoolctl import threadpool_limits
 
 from softwood.artifacts import HardEnsemble
 from softwood.lifecycle import paired_error
@@ -66,7 +67,8 @@ def peers(
         max_iter=max(round(_TREES * min(effort, 1.0)), 1), early_stopping=False, random_state=seed,
         categorical_features=kinds if any(kinds) else None,
     )  # fmt: skip
-    with warnings.catch_warnings():
+    # its threads wait for each other after every node: on a busy machine one is many times faster than two
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="openmp"):
         warnings.simplefilter("ignore")  # about columns in which all values are missing
         booster.fit(x, target, weight)
     size = sum(tree.get_n_leaf_nodes() for trees in booster._predictors for tree in trees)
