@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from softwood.kernels._traverse import goes_left
+
 
 class Paths(NamedTuple):
     """The way to each leaf, with the steps that test one column joined.
@@ -158,22 +160,17 @@ def shapley_values(
         array([[[6.]]])
     """
     out = np.zeros((x.shape[0], x.shape[1], values.shape[1]))
-    goes_left = np.zeros(len(feature), np.bool_)
+    left = np.zeros(len(feature), np.bool_)
     passes = np.empty(2 * len(points) + 1, np.bool_)
     parts = np.empty(2 * len(points) + 1)
     for row in range(x.shape[0]):
         for node in range(len(feature)):
             if feature[node] >= 0:
                 value = x[row, feature[node]]
-                if np.isnan(value):
-                    goes_left[node] = missing_left[node]
-                elif level_set[node] >= 0:
-                    goes_left[node] = levels_left[level_set[node], int(value)]
-                else:
-                    goes_left[node] = value <= threshold[node]
+                left[node] = goes_left(value, node, threshold, missing_left, level_set, levels_left)
         for number in range(len(paths.ends)):
             start = paths.starts[number]
-            distinct = _shares_of_one_leaf(goes_left, paths, number, points, weights, passes, parts)
+            distinct = _shares_of_one_leaf(left, paths, number, points, weights, passes, parts)
             vector = values[leaf[paths.ends[number]]]
             for slot in range(distinct):
                 for output in range(len(vector)):
@@ -183,7 +180,7 @@ def shapley_values(
 
 @njit(nogil=True, cache=True)
 def _shares_of_one_leaf(
-    goes_left: np.ndarray,
+    left: np.ndarray,
     paths: Paths,
     number: int,
     points: np.ndarray,
@@ -199,7 +196,7 @@ def _shares_of_one_leaf(
         if slot == distinct:
             passes[slot] = True
             distinct += 1
-        if goes_left[paths.steps[step] // 2] != (paths.steps[step] % 2 == 1):
+        if left[paths.steps[step] // 2] != (paths.steps[step] % 2 == 1):
             passes[slot] = False
     stopped, blocked = 1.0, 0  # product of z over the columns that stop the row, and their number
     for slot in range(distinct):

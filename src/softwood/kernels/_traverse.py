@@ -7,6 +7,23 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
+def goes_left(
+    value: float,
+    node: int,
+    threshold: np.ndarray,
+    missing_left: np.ndarray,
+    level_set: np.ndarray,
+    levels_left: np.ndarray,
+) -> bool:
+    """Say whether a row with this value in the column that ``node`` tests goes left; arrays as in ``leaf_indices``."""
+    if np.isnan(value):
+        return missing_left[node]
+    if level_set[node] >= 0:
+        return levels_left[level_set[node], int(value)]
+    return value <= threshold[node]
+
+
+@njit(nogil=True, cache=True)
 def leaf_indices(
     x: np.ndarray,
     feature: np.ndarray,
@@ -52,12 +69,7 @@ def leaf_indices(
             node = roots[tree]
             while feature[node] >= 0:
                 value = x[row, feature[node]]
-                if np.isnan(value):
-                    go_left = missing_left[node]
-                elif level_set[node] >= 0:
-                    go_left = levels_left[level_set[node], int(value)]
-                else:
-                    go_left = value <= threshold[node]
+                go_left = goes_left(value, node, threshold, missing_left, level_set, levels_left)
                 node = left[node] if go_left else right[node]
             out[row, tree] = leaf[node]
     return out
@@ -107,12 +119,7 @@ def path_nodes(
             out[row, tree, 0] = node
             while feature[node] >= 0:
                 value = x[row, feature[node]]
-                if np.isnan(value):
-                    go_left = missing_left[node]
-                elif level_set[node] >= 0:
-                    go_left = levels_left[level_set[node], int(value)]
-                else:
-                    go_left = value <= threshold[node]
+                go_left = goes_left(value, node, threshold, missing_left, level_set, levels_left)
                 node = left[node] if go_left else right[node]
                 place += 1
                 out[row, tree, place] = node

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from softwood.artifacts import Column, HardEnsemble, encode_table, verified_constraints
 from softwood.core import InputError, SoftwoodWarning, check_number
-from softwood.data import describe, read_table, row_groups, row_times
+from softwood.data import describe, read_table
 from softwood.lifecycle import Certificate, certify
 from softwood.trees._brought import Brought, bring, untouched
 from softwood.trees._constraints import asked_constraints, read_directions, read_forbidden
@@ -30,110 +29,11 @@ from softwood.trees._soft_forest_model import SoftForestModel
 from softwood.trees._soft_model import SoftModel
 from softwood.trees._stability import split_weights
 from softwood.trees._streamed import Streamed
+from softwood.trees._training import Training
 
 _LEAST_TO_HOLD_OUT, _LEAST_UNASKED, _MOST_HELD_OUT = 100, 300, 5_000  # rows
 _USUAL_SHARE = 0.1
 _FEWEST_FOR_FOLDS = 20  # rows
-
-
-@dataclass(frozen=True, eq=False)
-class Training:
-    """A checked table with its target.
-
-    Args:
-        table: a pandas frame as it came, or an array of numbers.
-        columns: the C columns in use.
-        x: float64 ``[n, C]``, encoded.
-        y: ``[n]`` or ``[n, K]``.
-        weight: float64 ``[n]``, mean 1.
-        given_weight: ``[n]``, or None if the user gave none.
-        together: int ``[n]``, number of each row's group, or None.
-        time: int ``[n]``, rank of each row in time, or None.
-    """
-
-    table: Any
-    columns: tuple[Column, ...]
-    x: np.ndarray
-    y: np.ndarray
-    weight: Any = None
-    given_weight: Any = None
-    together: Any = None
-    time: Any = None
-
-    def take(self, keep: np.ndarray) -> Training:
-        """Return the rows where the mask ``keep`` is True."""
-        table = self.table[keep]
-        parts = (self.weight, self.given_weight, self.together, self.time)
-        taken = (None if part is None else part[keep] for part in parts)
-        return Training(table, self.columns, self.x[keep], self.y[keep], *taken)
-
-    def divided(self, groups: Any, time: Any) -> Training:
-        """Return the same with what says how rows may be divided: by whole groups, or by time, or neither."""
-        if groups is not None and time is not None:
-            raise InputError(
-                "rows are divided by groups or by time", got="both groups and time", allowed="one of them",
-                fix="leave one out; with time, rows of one group may lie on both sides",
-            )  # fmt: skip
-        n = len(self.y)
-        together = None if groups is None else row_groups(groups, n)
-        return replace(self, together=together, time=None if time is None else row_times(time, n))
-
-    def describe_split(self, aside: np.ndarray) -> tuple[str, str, list[str]]:
-        """Say how rows were divided: for the record, which rows are set aside, and what that leaves uncovered.
-
-        Args:
-            aside: rows that are set aside, bool ``[n]``.
-        """
-        count = int(aside.sum())
-        if self.together is not None:
-            inside = len(np.unique(self.together[aside]))
-            told = f"by group: {len(np.unique(self.together))} groups, each whole in one fold or set aside"
-            limits = ["how much groups differ: the intervals take rows as independent, and are too narrow for groups"]
-            return told, f"{count} rows, {inside} whole groups, held out from training and selection", limits
-        if self.time is not None:
-            times = len(np.unique(self.time))
-            told = f"by time: {times} times; what is judged is later than what was learned from"
-            return told, f"the latest {count} rows, held out from training and selection", []
-        return "at random", f"{count} rows held out from training and selection", []
-
-    def weighted(self, sample_weight: Any) -> Training:
-        """Return the rows of positive weight, with weights of mean 1."""
-        weight = _check_sample_weight(sample_weight, self.x, dtype=np.float64, ensure_non_negative=True)
-        if not (weight > 0).any():
-            raise InputError(
-                "no row has weight", got="sample weights that are all zero", allowed="at least one > 0",
-                fix="check sample_weight",
-            )  # fmt: skip
-        given = None if sample_weight is None else weight
-        return replace(self, weight=weight / weight[weight > 0].mean(), given_weight=given).take(weight > 0)
-
-
-def class_weighted(data: Training, class_weight: Any) -> Training:
-    """Return the rows with weights multiplied by those of their classes, mean 1. The certificate keeps the rows' own.
-
-    Args:
-        data: rows with labels.
-        class_weight: ``"balanced"``, a dict from label to weight, or None.
-
-    Raises:
-        InputError: neither of these, or a label that is not there.
-    """
-    if class_weight is None:
-        return data
-    try:
-        factor = compute_sample_weight(class_weight, data.y)
-    except ValueError as error:
-        raise InputError(
-            "class_weight is not usable", got=repr(class_weight),
-            allowed='"balanced", a dict from label to weight, or None',
-            fix=str(error),
-        ) from error  # fmt: skip
-    weight = data.weight * factor
-    if not (np.isfinite(weight).all() and (weight > 0).all()):
-        raise InputError(
-            "class_weight is not usable", got=repr(class_weight), allowed="weights > 0", fix="leave rows out instead",
-        )  # fmt: skip
-    return replace(data, weight=weight / weight.mean())
 
 
 class TableLearner(Streamed, Explained, BaseEstimator):
@@ -189,15 +89,21 @@ class TableLearner(Streamed, Explained, BaseEstimator):
     def _will_crossfit(self, rows: Rows, aside: np.ndarray) -> bool:
         return self.holdout is None and not aside.any() and not self._cannot_crossfit(rows)
 
-    def _crossfit(self, data: Training, rows: Rows, seed: int) -> None:
-        """Where nothing was set aside because rows are few, certify by models of the folds.
+    def _conclude(self, data: Training, rows: Rows, seed: int) -> None:
+        """Do what is done once, for the model that ships: compare it with peers on the rows set aside; or, where none
+        are because rows are few, certify by models of the folds.
 
         Args:
             data: all rows as they came.
             rows: the same rows.
             seed: of the folds.
         """
-        found = crossfit(self, data, rows, seed) if self._will_crossfit(rows, self._aside(rows, seed)) else None
+        aside = self._aside(rows, seed)
+        if aside.any() and self.loss_.certified() in ("log_loss", "squared"):
+            held = self._as_read(data).take(aside)
+            weight = np.ones(len(held.y)) if held.given_weight is None else held.given_weight
+            self.record_["peers"] = self._compare((held.x, held.y, weight))
+        found = crossfit(self, data, rows, seed) if self._will_crossfit(rows, aside) else None
         if found is None:
             return
         told = f"all {rows.n} rows, each answered by one of {found.folds} models fitted in the same way without it"
@@ -248,9 +154,7 @@ class TableLearner(Streamed, Explained, BaseEstimator):
         self, record: dict[str, Any], importance: np.ndarray, data: Training, aside: np.ndarray, loss: Loss
     ) -> None:
         """Certify on the rows set aside; where there are none, on the training rows, and say so."""
-        if self.artifact_.columns != data.columns:  # those of a model that was brought
-            table = self._named(data.table)
-            data = replace(data, table=table, columns=self.artifact_.columns, x=self.artifact_.encode(table))
+        data = self._as_read(data)
         kept = data.take(~aside)
         facts = training_facts(self.artifact_, kept.x, kept.y, kept.given_weight)
         split, rows, limits = data.describe_split(aside)
@@ -266,10 +170,13 @@ class TableLearner(Streamed, Explained, BaseEstimator):
             limits += ["rows that training has not seen: too few came, or holdout=0, so every number is optimistic"]
         self.certificate_ = self._certificate(measured.table, measured.y, measured.given_weight, rows, limits)
         self._learned_rows = (kept.x, kept.y, kept.weight)
-        if aside.any() and loss.certified() in ("log_loss", "squared"):
-            given = measured.given_weight
-            weight = np.ones(len(measured.y)) if given is None else given
-            self.record_["peers"] = self._compare((measured.x, measured.y, weight))
+
+    def _as_read(self, data: Training) -> Training:
+        """Return the rows with the columns of what ships, which a model that was brought has of its own."""
+        if self.artifact_.columns == data.columns:
+            return data
+        table = self._named(data.table)
+        return replace(data, table=table, columns=self.artifact_.columns, x=self.artifact_.encode(table))
 
     def _certificate(
         self, table: Any, y: Any, weight: Any, rows: str, limits: list[str], answering: Sequence[Any] | None = None
@@ -380,18 +287,6 @@ def _is_plain(x: Any) -> bool:
     if isinstance(x, pd.DataFrame):
         return x.shape[1] > 0 and all(pd.api.types.is_numeric_dtype(kind) for kind in x.dtypes)
     return issparse(x) or not (hasattr(x, "columns") or isinstance(x, dict))  # some sparse matrices are dicts
-
-
-def output_names(y: Any, width: int) -> list[str]:
-    """Return the names of a regression's outputs: those of a frame's columns where it predicts several.
-
-    Args:
-        y: targets as they came.
-        width: K.
-    """
-    if width == 1:
-        return ["value"]
-    return [str(name) for name in y.columns] if hasattr(y, "columns") else [f"value {k}" for k in range(width)]
 
 
 def silent(stage: str, done: float) -> None:

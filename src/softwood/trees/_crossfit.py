@@ -14,7 +14,8 @@ from softwood.trees._folds import folds_that_fit, make_groups
 from softwood.trees._rows import Rows
 
 if TYPE_CHECKING:
-    from softwood.trees._base import TableLearner, Training
+    from softwood.trees._base import TableLearner
+    from softwood.trees._training import Training
 
 FOLDS = 5
 

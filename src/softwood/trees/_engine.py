@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,20 +122,25 @@ def search(
     plan = dict.fromkeys(SEARCHES, 0.0)
     interrupted = False
 
+    last: tuple[int, Found] | None = None  # what the candidates so far make, and how many they were
+
     def found() -> Found:
-        progress("selection", 0.0)
-        made = _found(groups, candidates, options)
+        nonlocal last
+        if last is None or last[0] != len(candidates):
+            progress("selection", 0.0)
+            last = len(candidates), _found(groups, candidates, options)
         cut = [name for name in searches if plan[name] < options.effort] if options.time_limit is not None else []
-        made.record.update(
-            folds=[folds, repeats], plan=dict(plan), cut_by_time_limit=cut, interrupted=interrupted,
-            seconds={**seconds, "all": clock.spent},
-        )  # fmt: skip
+        made = last[1]
+        record = {
+            **made.record, "folds": [folds, repeats], "plan": dict(plan), "cut_by_time_limit": cut,
+            "interrupted": interrupted, "seconds": {**seconds, "all": clock.spent},
+        }  # fmt: skip
         if brought is not None:
             ships = made.choice.candidate.setting.search.startswith("brought")
-            made.record["brought"] = {"source": brought.source, "notes": list(brought.notes), "ships": ships}
-            made.record["not_covered"] = [SEEN_BEFORE] if ships else []
+            record["brought"] = {"source": brought.source, "notes": list(brought.notes), "ships": ships}
+            record["not_covered"] = [SEEN_BEFORE] if ships else []
         progress("selection", 1.0)
-        return made
+        return replace(made, record=record)
 
     if len(groups) > 1 and groups[0].codec.n_features:
         kept = 0.0
@@ -145,11 +151,12 @@ def search(
                 improved(first)
                 kept = begun
         memory = Memory(_place(options, rows))
+        kicking = cache(lambda: _seconds_to_kick(groups, options))
         for name in searches:
             begun = clock.spent
             try:
                 with plain_interrupts(), one_thread():
-                    run = _Run(groups, options, clock, progress, memory, name, seconds)
+                    run = _Run(groups, options, clock, progress, memory, name, kicking)
                     plan[name] = run.effort()
                     candidates += run.candidates(plan[name])
             except OutOfTime:
@@ -175,7 +182,7 @@ class _Run:
     progress: Progress
     memory: Memory
     name: str
-    seconds: dict[str, float]
+    kicking: Callable[[], float]
 
     @property
     def settings(self) -> list[Setting]:
@@ -196,7 +203,7 @@ class _Run:
         options, effort = self.options, Effort().scaled(self.options.effort)
         if self.clock.left <= 0:
             return 0.0
-        cost = seconds_to_kick(self.groups, self.settings, options.max_depth, options.jobs, effort.kicks)
+        cost = self.kicking()  # each search polishes and kicks about as much
         if self.name == "teacher":
             cost += seconds_to_teach(self.groups, self.settings, options.jobs, effort.teachers)
         if self.name == "gradient":
@@ -223,6 +230,13 @@ class _Run:
             "teacher": ("kicks and polish with a teacher", taught_candidates),
         }[self.name]
         return self.memory.trees(self.name, lambda: find(*shared, self.told(stage)))
+
+
+def _seconds_to_kick(groups: Sequence[Group], options: Options) -> float:
+    """Return about how many seconds kicks take at the effort that was asked for."""
+    settings = polished_settings("kicks", groups[0].rows, options.metric, options.min_samples_leaf)
+    kicks = Effort().scaled(options.effort).kicks
+    return seconds_to_kick(groups, settings, options.max_depth, options.jobs, kicks)
 
 
 def _found(groups: Sequence[Group], candidates: Sequence[Candidate], options: Options) -> Found:

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from softwood.core import Budget, InputError, check_choice, check_number
-from softwood.trees._base import TableLearner, Training, silent
+from softwood.trees._base import TableLearner, silent
 from softwood.trees._brought import Brought
 from softwood.trees._convert import forest_to_ensemble
 from softwood.trees._crossfit import FOLDS
@@ -23,6 +23,7 @@ from softwood.trees._rows import Rows
 from softwood.trees._soft_forest_model import SoftForestModel
 from softwood.trees._stability import ForestRefit, split_weights
 from softwood.trees._threads import threads
+from softwood.trees._training import Training
 
 
 class ForestLearner(TableLearner):

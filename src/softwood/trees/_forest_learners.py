@@ -12,12 +12,13 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import capability
-from softwood.trees._base import ClassLearner, class_weighted, output_names
+from softwood.trees._base import ClassLearner
 from softwood.trees._brought import Brought
 from softwood.trees._forest_base import ForestLearner
 from softwood.trees._forest_engine import FoundForest
 from softwood.trees._loss_names import class_loss, regression_loss, value_rows
 from softwood.trees._rows import Rows
+from softwood.trees._training import class_weighted, output_names
 
 
 @capability(
@@ -150,7 +151,7 @@ class ForestClassifier(ClassifierMixin, ClassLearner, ForestLearner):
             )  # fmt: skip
 
         self._search(data, rows, options, self.classes_, ship)
-        self._crossfit(data, rows, options.seed)
+        self._conclude(data, rows, options.seed)
         return self
 
 
@@ -279,7 +280,7 @@ class ForestRegressor(RegressorMixin, ForestLearner):
             self._ship(found, answered, rows, aside, outputs=names, link=loss.link, classes=None)
 
         self._search(data, rows, options, None, ship)
-        self._crossfit(answered, rows, options.seed)
+        self._conclude(answered, rows, options.seed)
         return self
 
     def __sklearn_tags__(self) -> Any:

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from softwood.core import capability, check_choice, check_number
-from softwood.trees._base import ClassLearner, TableLearner, Training, class_weighted, output_names, silent
+from softwood.trees._base import ClassLearner, TableLearner, silent
 from softwood.trees._brought_tree import check_one_tree
 from softwood.trees._convert import to_ensemble
 from softwood.trees._crossfit import FOLDS
@@ -25,6 +25,7 @@ from softwood.trees._soft_model import SoftModel
 from softwood.trees._soft_tree import MAX_DEPTH
 from softwood.trees._stability import TreeRefit
 from softwood.trees._threads import threads
+from softwood.trees._training import Training, class_weighted, output_names
 
 
 class TreeLearner(TableLearner):
@@ -251,7 +252,7 @@ class TreeClassifier(ClassifierMixin, ClassLearner, TreeLearner):
             self._certify(found.record, found.importance, data, aside, found.rows.loss)
 
         self._search(data, rows, options, self.classes_, ship)
-        self._crossfit(data, rows, options.seed)
+        self._conclude(data, rows, options.seed)
         return self
 
 
@@ -377,7 +378,7 @@ class TreeRegressor(RegressorMixin, TreeLearner):
             self._certify(found.record, found.importance, data, aside, found.rows.loss)
 
         self._search(data, rows, options, None, ship)
-        self._crossfit(data, rows, options.seed)
+        self._conclude(data, rows, options.seed)
         return self
 
     def __sklearn_tags__(self) -> Any:

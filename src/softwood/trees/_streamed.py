@@ -21,6 +21,7 @@ from softwood.trees._loss_names import class_loss, regression_loss
 from softwood.trees._rows import Group, Rows
 from softwood.trees._stability import split_weights
 from softwood.trees._stream import Stream
+from softwood.trees._training import output_names
 
 _LEAST_LEAF = 5.0
 _LOSSES = ("log_loss", "squared", "absolute", "quantile")
@@ -184,8 +185,6 @@ class Streamed:
 
 def _first_model(learner: Any, rows: Rows, y: Any) -> HardEnsemble:
     """Return a greedily grown tree, or a booster, of the first batch."""
-    from softwood.trees._base import output_names  # here: that file builds on this one
-
     group = Group(rows, np.ones(rows.n, bool))
     classes = learner.classes_.tolist() if rows.is_classification else None
     names = None if classes is None else classes[1:] if len(classes) == 2 else classes
