@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from softwood.cli._console import Output
-from softwood.cli._fit import first_ctrl_c_keeps, on_test, record_of, save_model
+from softwood.cli._fit import exit_code, first_ctrl_c_keeps, found_content, is_unseen, on_test, record_of, save_model
 from softwood.cli._fit_options import FitOptions
 from softwood.cli._fit_text import say_found, say_table
-from softwood.cli._options import TABLE_HELP, Json, Progress, read_duration
+from softwood.cli._options import (
+    TABLE_HELP,
+    USUAL_TIME,
+    Drop,
+    Effort,
+    Group,
+    Json,
+    MaxDepth,
+    Metric,
+    MinSamplesLeaf,
+    Missing,
+    Ordered,
+    Out,
+    Progress,
+    Seed,
+    Shape,
+    Size,
+    Task,
+    Test,
+    TimeLimit,
+    Weight,
+    many,
+    read_duration,
+)
 from softwood.cli._prepare import Prepared, check_options, prepare, with_orders
 from softwood.core import InputError, SoftwoodWarning, check_number, check_replaceable
 
@@ -70,19 +91,13 @@ def distill_model(
     certificate = learner.certificate_ if data.test is None else on_test(options, data.test, learner)
     record = {**record_of(options, data, learner, interrupted=bool(pressed)), "teacher": teacher}
     save_model(learner, certificate, record, options.out)
-    unseen = options.test is not None or learner.record_["held_out_rows"] > 0
     about = learner.record_["teacher"]
     out.title("The teacher")
     out.say(f"{about['teacher']}: {about['answers']}")
     out.say(f"share of the teacher in the targets: {about['mix']:g}" + ("" if mix is not None or not data.targets
             else ", the best out of fold"))  # fmt: skip
-    say_found(out, options, learner, certificate, unseen=unseen, interrupted=bool(pressed))
-    return {
-        "model": str(options.out), "fingerprint": learner.artifact_.fingerprint, "rules": str(learner.artifact_),
-        "passed": certificate.passed, "certificate": certificate.to_dict(), "fidelity": about["fidelity"],
-        "score": None if certificate.score is None else {"name": certificate.score_name, **asdict(certificate.score)},
-        "unseen": unseen, "interrupted": bool(pressed), "record": record,
-    }  # fmt: skip
+    say_found(out, options, learner, certificate, unseen=is_unseen(options, learner), interrupted=bool(pressed))
+    return {**found_content(options, learner, certificate, record), "fidelity": about["fidelity"]}
 
 
 def _teacher_rows(options: FitOptions, data: Prepared, teacher: str) -> tuple[Any, Any, Any]:
@@ -125,59 +140,35 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(metavar="COL", help="Column with the truth, if there is one: mixed in, and measured."),
         ] = None,
-        task: Annotated[
-            str | None, typer.Option(help="classification or regression.  [default: told from COL and TEACHER]")
-        ] = None,
-        shape: Annotated[str, typer.Option(help="tree or forest.")] = "tree",
-        max_depth: Annotated[
-            int | None, typer.Option(help="Splits on the longest path.  [default: 4 (tree), 6 (forest)]")
-        ] = None,
-        size: Annotated[
-            int | None,
-            typer.Option(help="Most leaf values; a leaf of K > 2 classes counts K.  [default: none, 480 (forest)]"),
-        ] = None,
+        task: Task = None,
+        shape: Shape = "tree",
+        max_depth: MaxDepth = None,
+        size: Size = None,
         mix: Annotated[
             float | None, typer.Option(help="Teacher's share in the targets, 0 to 1.  [default: chosen out of fold]")
         ] = None,
         jitter: Annotated[float, typer.Option(help="Made rows for each real one, answered by TEACHER.")] = 0.0,
-        min_samples_leaf: Annotated[float, typer.Option(help="Least rows in a leaf.")] = 1.0,
-        metric: Annotated[
-            str | None,
-            typer.Option(help="accuracy or log_loss; squared or absolute.  [default: the first; the loss (forest)]"),
-        ] = None,
-        test: Annotated[str | None, typer.Option(metavar="FILE", help="Certify on this table, train on all.")] = None,
-        drop: Annotated[list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")] = None,
-        ordered: Annotated[
-            list[str] | None,
-            typer.Option(metavar="COL=A,B,C", help="Levels from low to high; COL= for no order; repeatable."),
-        ] = None,
-        weight: Annotated[str | None, typer.Option(metavar="COL", help="Column of weights; no input then.")] = None,
-        group: Annotated[
-            str | None, typer.Option(metavar="COL", help="Rows of one group are never split; no input then.")
-        ] = None,
-        missing: Annotated[
-            list[str] | None,
-            typer.Option(metavar="VALUE", help="Means missing, such as -999; COL=-999 in one column; repeatable."),
-        ] = None,
-        time_limit: Annotated[
-            str, typer.Option(metavar="TIME", help="Such as 90, 90s, 5m or 1h; none for no limit.")
-        ] = "5m",
-        effort: Annotated[float, typer.Option(help="Multiplies what is tried.")] = 1.0,
+        min_samples_leaf: MinSamplesLeaf = 1.0,
+        metric: Metric = None,
+        test: Test = None,
+        drop: Drop = None,
+        ordered: Ordered = None,
+        weight: Weight = None,
+        group: Group = None,
+        missing: Missing = None,
+        time_limit: TimeLimit = USUAL_TIME,
+        effort: Effort = 1.0,
         holdout: Annotated[float, typer.Option(help="Share of rows kept for the certificate.")] = 0.1,
-        seed: Annotated[int, typer.Option(help="The same seed gives the same tree.")] = 0,
-        out: Annotated[Path, typer.Option(help="Directory to write; a model there is replaced.")] = Path("model"),
+        seed: Seed = 0,
+        out: Out = Path("model"),
         progress: Progress = None,
         as_json: Json = False,
     ) -> int:
         """Fit a small tree or forest to what a teacher answers, certify how faithful it is, and save it."""
-
-        def many(names: Sequence[str] | None) -> tuple[str, ...]:
-            return tuple(names or ())
-
         options = FitOptions(
             table, many(target), task, shape, max_depth, size, min_samples_leaf, metric, test=test, drop=many(drop),
             ordered=many(ordered), weight=weight, group=group,
-            time_limit=None if time_limit == "none" else read_duration(time_limit), effort=effort, holdout=holdout,
+            time_limit=read_duration(time_limit), effort=effort, holdout=holdout,
             seed=seed, out=out, missing=many(missing),
         )  # fmt: skip
         if mix is not None:
@@ -185,4 +176,4 @@ def register(app: typer.Typer) -> None:
         check_number("--jitter", jitter, low=0, high=20)
         console = Output(as_json, progress)
         found = distill_model(options, teacher, console, mix=mix, jitter=jitter)
-        return console.finish(found, 130 if found["interrupted"] else 0 if found["passed"] else 1)
+        return console.finish(found, exit_code(found))

@@ -23,7 +23,32 @@ from softwood.cli._fit_options import FitOptions, options_like
 from softwood.cli._fit_text import say_found, say_table
 from softwood.cli._measure import certificate_on
 from softwood.cli._model import CERTIFICATE, RECORD, SOFT, file_digest, read_json
-from softwood.cli._options import TABLE_HELP, Json, Progress, read_class_weight, read_duration, read_loss
+from softwood.cli._options import (
+    TABLE_HELP,
+    USUAL_TIME,
+    Drop,
+    Effort,
+    Group,
+    Json,
+    MaxDepth,
+    Metric,
+    MinSamplesLeaf,
+    Missing,
+    Ordered,
+    Out,
+    Progress,
+    Seed,
+    Shape,
+    Size,
+    Task,
+    Test,
+    TimeLimit,
+    Weight,
+    many,
+    read_class_weight,
+    read_duration,
+    read_loss,
+)
 from softwood.cli._prepare import Prepared, Scored, check_options, prepare
 from softwood.core import InputError, SoftwoodWarning, check_number, check_replaceable
 
@@ -32,7 +57,6 @@ if TYPE_CHECKING:
 
 _FOREST_SIZE = 480  # leaf values
 _LEAST_TIME = 0.1  # seconds for the search, however long the table took
-_USUAL_TIME = "5m"
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "numba", "pandas")
 
 
@@ -82,9 +106,20 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
             report("stability", 0.0)
             learner.record_["stability"] = learner.stability_.to_dict()
         certificate, record = save(learner)
+    say_found(out, options, learner, certificate, unseen=is_unseen(options, learner), interrupted=bool(pressed))
+    return found_content(options, learner, certificate, record)
+
+
+def is_unseen(options: FitOptions, learner: Any) -> bool:
+    """Say whether the certificate's rows are unseen by training and selection."""
     measured = learner.record_["held_out_rows"] + learner.record_.get("crossfitted_rows", 0)
-    unseen = options.test is not None or measured > 0
-    say_found(out, options, learner, certificate, unseen=unseen, interrupted=bool(pressed))
+    return options.test is not None or measured > 0
+
+
+def found_content(
+    options: FitOptions, learner: Any, certificate: Certificate, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what ``--json`` prints of a fit: where the model is, its score, certificate and record."""
     return {
         "model": str(options.out),
         "fingerprint": learner.artifact_.fingerprint,
@@ -92,10 +127,15 @@ def fit_model(options: FitOptions, out: Output) -> dict[str, Any]:
         "passed": certificate.passed,
         "certificate": certificate.to_dict(),
         "score": None if certificate.score is None else {"name": certificate.score_name, **asdict(certificate.score)},
-        "unseen": unseen,
-        "interrupted": bool(pressed),
+        "unseen": is_unseen(options, learner),
+        "interrupted": record["interrupted"],
         "record": record,
     }
+
+
+def exit_code(found: dict[str, Any]) -> int:
+    """Return 130 after Ctrl-C, else 0 where the certificate holds, else 1."""
+    return 130 if found["interrupted"] else 0 if found["passed"] else 1
 
 
 def _time(options: FitOptions, begun: float) -> dict[str, float]:
@@ -260,29 +300,19 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(metavar="COL", help="Column to predict; repeat it for several numbers.", show_default=False),
         ] = None,
-        task: Annotated[
-            str | None, typer.Option(help="classification or regression.  [default: told from COL]")
-        ] = None,
-        shape: Annotated[str, typer.Option(help="tree or forest.")] = "tree",
-        max_depth: Annotated[
-            int | None, typer.Option(help="Splits on the longest path.  [default: 4 (tree), 6 (forest)]")
-        ] = None,
-        size: Annotated[
-            int | None,
-            typer.Option(help="Most leaf values; a leaf of K > 2 classes counts K.  [default: none, 480 (forest)]"),
-        ] = None,
-        min_samples_leaf: Annotated[float, typer.Option(help="Least rows in a leaf.")] = 1.0,
-        metric: Annotated[
-            str | None,
-            typer.Option(help="accuracy or log_loss; squared or absolute.  [default: the first; the loss (forest)]"),
-        ] = None,
+        task: Task = None,
+        shape: Shape = "tree",
+        max_depth: MaxDepth = None,
+        size: Size = None,
+        min_samples_leaf: MinSamplesLeaf = 1.0,
+        metric: Metric = None,
         loss: Annotated[
             str | None,
             typer.Option(help="log_loss; squared, absolute, quantile or poisson; or MODULE:FUNCTION of torch tensors."),
         ] = None,
         quantile: Annotated[float, typer.Option(help="Level of --loss quantile.")] = 0.5,
-        test: Annotated[str | None, typer.Option(metavar="FILE", help="Certify on this table, train on all.")] = None,
-        drop: Annotated[list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")] = None,
+        test: Test = None,
+        drop: Drop = None,
         increasing: Annotated[
             list[str] | None, typer.Option(metavar="COL", help="The answer never falls with it; repeatable.")
         ] = None,
@@ -290,33 +320,26 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Option(metavar="COL", help="The answer never rises with it; repeatable.")
         ] = None,
         forbid: Annotated[list[str] | None, typer.Option(metavar="COL", help="No node tests it; repeatable.")] = None,
-        ordered: Annotated[
-            list[str] | None,
-            typer.Option(metavar="COL=A,B,C", help="Levels from low to high; COL= for no order; repeatable."),
-        ] = None,
-        weight: Annotated[str | None, typer.Option(metavar="COL", help="Column of weights; no input then.")] = None,
-        group: Annotated[
-            str | None, typer.Option(metavar="COL", help="Rows of one group are never split; no input then.")
-        ] = None,
+        ordered: Ordered = None,
+        weight: Weight = None,
+        group: Group = None,
         time: Annotated[
             str | None, typer.Option(metavar="COL", help="Later rows judge what earlier ones taught; no input then.")
         ] = None,
         keep: Annotated[
             list[str] | None, typer.Option(metavar="COL", help="Use the group or time column as input too.")
         ] = None,
-        time_limit: Annotated[
-            str, typer.Option(metavar="TIME", help="Such as 90, 90s, 5m or 1h; none for no limit.")
-        ] = _USUAL_TIME,
-        effort: Annotated[float, typer.Option(help="Multiplies what is tried.")] = 1.0,
+        time_limit: TimeLimit = USUAL_TIME,
+        effort: Effort = 1.0,
         holdout: Annotated[
             float | None,
             typer.Option(help="Share of rows kept for the certificate.  [default: 0.1; folds below 300 rows]"),
         ] = None,
-        seed: Annotated[int, typer.Option(help="The same seed gives the same tree.")] = 0,
+        seed: Seed = 0,
         stability: Annotated[
             bool, typer.Option("--stability", help="Fit again to 50 bootstrap samples: how firm is each split?")
         ] = False,
-        out: Annotated[Path, typer.Option(help="Directory to write; a model there is replaced.")] = Path("model"),
+        out: Out = Path("model"),
         init: Annotated[
             str | None,
             typer.Option("--from", metavar="MODEL", help="Model to start from, of any library that we read."),
@@ -328,10 +351,7 @@ def register(app: typer.Typer) -> None:
         class_weight: Annotated[
             str | None, typer.Option(metavar="WEIGHTS", help="balanced, or LABEL=2,LABEL=0.5: what errors on it count.")
         ] = None,
-        missing: Annotated[
-            list[str] | None,
-            typer.Option(metavar="VALUE", help="Means missing, such as -999; COL=-999 in one column; repeatable."),
-        ] = None,
+        missing: Missing = None,
         like: Annotated[
             Path | None,
             typer.Option(metavar="MODEL", help="Fit as MODEL's record says, what its time limit cut included."),
@@ -341,11 +361,11 @@ def register(app: typer.Typer) -> None:
     ) -> int:
         """Fit a tree or a forest to a table, harden it, certify it, and save it."""
         options = FitOptions(
-            table, tuple(target or ()), task, shape, max_depth, size, min_samples_leaf, metric, loss, quantile, test,
-            tuple(drop or ()), tuple(increasing or ()), tuple(decreasing or ()), tuple(forbid or ()),
-            tuple(ordered or ()), weight, group, time, tuple(keep or ()),
-            None if time_limit == "none" else read_duration(time_limit), effort, holdout, seed, stability, out,
-            init, tune, None, class_weight, tuple(missing or ()),
+            table, many(target), task, shape, max_depth, size, min_samples_leaf, metric, loss=loss, quantile=quantile,
+            test=test, drop=many(drop), increasing=many(increasing), decreasing=many(decreasing), forbid=many(forbid),
+            ordered=many(ordered), weight=weight, group=group, time=time, keep=many(keep), missing=many(missing),
+            time_limit=read_duration(time_limit), effort=effort, holdout=holdout, seed=seed, stability=stability,
+            out=out, init=init, tune=tune, class_weight=class_weight,
         )  # fmt: skip
         if like is not None:
             if target:
@@ -356,5 +376,4 @@ def register(app: typer.Typer) -> None:
             options = options_like(read_json(like / RECORD), like / RECORD, table, out)
         console = Output(as_json, progress)
         found = fit_model(options, console)
-        code = 130 if found["interrupted"] else 0 if found["passed"] else 1
-        return console.finish(found, code)
+        return console.finish(found, exit_code(found))

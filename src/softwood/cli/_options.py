@@ -23,14 +23,47 @@ Progress = Annotated[
     typer.Option("--progress/--no-progress", help="Show progress on stderr.  [default: on a terminal only]"),
 ]
 
+# what fit and distill both take
+Task = Annotated[str | None, typer.Option(help="classification or regression.  [default: told from the target]")]
+Shape = Annotated[str, typer.Option(help="tree or forest.")]
+MaxDepth = Annotated[int | None, typer.Option(help="Splits on the longest path.  [default: 4 (tree), 6 (forest)]")]
+Size = Annotated[
+    int | None, typer.Option(help="Most leaf values; a leaf of K > 2 classes counts K.  [default: none, 480 (forest)]")
+]
+MinSamplesLeaf = Annotated[float, typer.Option(help="Least rows in a leaf.")]
+Metric = Annotated[
+    str | None, typer.Option(help="accuracy or log_loss; squared or absolute.  [default: the first; the loss (forest)]")
+]
+Test = Annotated[str | None, typer.Option(metavar="FILE", help="Certify on this table, train on all.")]
+Drop = Annotated[list[str] | None, typer.Option(metavar="COL", help="Leave a column out; repeatable.")]
+Ordered = Annotated[
+    list[str] | None, typer.Option(metavar="COL=A,B,C", help="Levels from low to high; COL= for no order; repeatable.")
+]
+Weight = Annotated[str | None, typer.Option(metavar="COL", help="Column of weights; no input then.")]
+Group = Annotated[str | None, typer.Option(metavar="COL", help="Rows of one group are never split; no input then.")]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="VALUE", help="Means missing, such as -999; COL=-999 in one column; repeatable."),
+]
+TimeLimit = Annotated[str, typer.Option(metavar="TIME", help="Such as 90, 90s, 5m or 1h; none for no limit.")]
+Effort = Annotated[float, typer.Option(help="Multiplies what is tried.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same tree.")]
+Out = Annotated[Path, typer.Option(help="Directory to write; a model there is replaced.")]
+
+USUAL_TIME = "5m"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def read_duration(text: str) -> float:
-    """Return seconds.
+def many(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return what a repeatable option was given."""
+    return tuple(names or ())
+
+
+def read_duration(text: str) -> float | None:
+    """Return seconds, or None for no limit.
 
     Args:
-        text: ``"90"``, ``"90s"``, ``"5m"``, ``"1.5h"``.
+        text: ``"90"``, ``"90s"``, ``"5m"``, ``"1.5h"`` or ``"none"``.
 
     Raises:
         InputError: it is none of these, or zero.
@@ -39,11 +72,13 @@ def read_duration(text: str) -> float:
         >>> read_duration("5m")
         300.0
     """
+    if text == "none":
+        return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
     seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if seconds <= 0:
         raise InputError(
-            "--time-limit is not usable", got=repr(text), allowed="seconds, or a number with s, m or h",
+            "--time-limit is not usable", got=repr(text), allowed="seconds, or a number with s, m or h, or none",
             fix="write 90, 90s, 5m or 1h",
         )  # fmt: skip
     return seconds
