@@ -1,0 +1,12 @@
+"""Relaxed operations: pure functions on tensors that look like the torch functions that they replace.
+
+All take ``relax=`` (a name, or the dataclass it stands for), ``temperature=`` (> 0, in units of x unless the docstring
+says otherwise; a number, or a tensor of size 1 along the axis), ``hard=`` (the discrete value forward, the relaxed
+gradient backward) and ``mask=`` (True where an entry is present). Any axis, any batch axes. float16 and bfloat16 are
+computed in float32, under autocast too; values come back in x's dtype, ranks and counts in float32 at least. A NaN
+makes the answers of its row NaN. Indices come back as a lazy ``SoftPermutation`` or ``SoftSelection``.
+"""
+
+from softwood.ops._selection import DensePermutation, DenseSelection, SoftPermutation, SoftSelection
+
+__all__ = ["DensePermutation", "DenseSelection", "SoftPermutation", "SoftSelection"]
