@@ -43,9 +43,9 @@ def softwood(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
 
 
 def shop_frame() -> pd.DataFrame:
-    """Sales: whether one is returned depends on its price and city, with noise; 8 targets are missing."""
+    """Sales: whether one is returned depends on its price and city, with noise; 12 targets are missing."""
     r = np.random.default_rng(0)
-    n = 240
+    n = 360  # enough that rows are held out instead of cross-fitted, which takes six fits
     frame = pd.DataFrame(
         {
             "order_id": np.arange(1, n + 1),

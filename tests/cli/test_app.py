@@ -113,5 +113,5 @@ def test_json_is_ascii_and_csv_is_utf_8_whatever_the_terminal(shop, tmp_path):
 
     fitted = ("fit", table, "--target", "zurück", "--effort", "0.05", "--max-depth", "2", "--out", tmp_path / "m")
     assert b"[red]\\xe9" in call(*fitted)  # shown as well as this terminal can, and not taken for markup
-    assert json.loads(call("score", tmp_path / "m", table, "--json").decode("ascii"))["rows"] == 232
+    assert json.loads(call("score", tmp_path / "m", table, "--json").decode("ascii"))["rows"] == 348
     assert "[red]é" in call("predict", tmp_path / "m", table).decode("utf-8").splitlines()

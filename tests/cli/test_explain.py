@@ -46,7 +46,7 @@ def test_explain_of_a_regression(softwood, regression):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--row", "240"], "there is no such row"),
+        (["--row", "360"], "there is no such row"),
         (["--row", "-1"], "there is no such row"),
         (["--keep", "prize"], "did you mean 'price'"),
         (["--wanted", "bac"], "did you mean 'back'"),

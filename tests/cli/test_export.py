@@ -27,8 +27,8 @@ def test_an_export_is_named_after_the_model_and_verified(softwood, model, tmp_pa
     assert report["path"] == f"model{FORMATS[to].suffix}"
     assert (tmp_path / report["path"]).exists()
     assert report["verified"] is (to not in UNRUN)
-    assert report["user_rows"] == 240
-    assert report["rows"] > 240 or to in UNRUN
+    assert report["user_rows"] == 360
+    assert report["rows"] > 360 or to in UNRUN
     assert report["fingerprint"] == HardEnsemble.load(model).fingerprint
 
 
@@ -42,7 +42,7 @@ def test_the_exported_python_file_answers_as_predict_does_without_softwood(softw
     )
     theirs = list(csv.DictReader(io.StringIO(done.stdout.decode())))
     ours = list(csv.DictReader(io.StringIO(softwood("predict", place, table, "--proba").out)))
-    assert len(ours) == 240
+    assert len(ours) == 360
     assert [row["label"] for row in theirs] == [row["label"] for row in ours]
     assert list(theirs[0]) == list(ours[0])
     for name in ("probability of back", "probability of kept"):

@@ -33,14 +33,14 @@ def test_fit_says_what_it_found_and_what_to_do_next(softwood, shop_csv, tmp_path
     for part in (
         "comma-delimited, encoding utf-8",
         "classification, 2 classes: back (",
-        "8 of 240 rows are left out: their target is missing",
+        "12 of 360 rows are left out: their target is missing",
         "left out: order_id: identifier",
         "left out: shop: constant",
         "sold is a date, used as sold.",
         "if price <= ",
         "Passed",
         "accuracy 0.",
-        "each answered by one of 5 models fitted in the same way without it",
+        "held out from training and selection",
         f"softwood export {tmp_path / 'm'} --to python",
     ):
         assert part in done.out, part
@@ -106,7 +106,7 @@ def test_options_reach_the_learner(softwood, shop_csv, tmp_path):
     assert (options["max_leaf_nodes"], options["min_samples_leaf"]) == (3, 9.0)
     assert 100.0 < options["time_limit"] <= 120.0  # what reading the table has left of it
     assert options["metric"] == "log_loss"
-    assert 60 <= search["held_out_rows"] <= 78  # 0.3 of 232
+    assert 90 <= search["held_out_rows"] <= 118  # 0.3 of 348
     assert HardEnsemble.load(tmp_path / "m").n_leaf_values <= 3
     assert set(done.json["record"]["columns"]["used"]) == {"price", "city"}
 
@@ -176,7 +176,7 @@ def test_a_few_rows_are_certified_as_what_they_are(softwood, tmp_path):
     frame = pd.DataFrame({"a": np.arange(40.0) ** 2, "y": ["p", "q"] * 20})
     frame.to_csv(tmp_path / "t.csv", index=False)
     done = softwood("fit", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", *QUICK)
-    assert "on all 40 rows, each answered by one of 5 models fitted in the same way without it" in done.out
+    assert "on all 40 rows, held out from training and selection" in done.out
     done = softwood("fit", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", "--holdout", "0.1", *QUICK)
     assert "the 40 training rows, so it is optimistic" in done.out
 
@@ -284,7 +284,7 @@ def test_ctrl_c_while_training_keeps_the_best_tree(shop_csv, tmp_path, monkeypat
 def test_prepare_keeps_the_raw_column_of_a_date(shop_csv):
     data = prepare(FitOptions(str(shop_csv), ("returned",)))
     assert list(data.frame.columns) == ["price", "city", "member", "sold"]
-    assert len(data.frame) == len(data.y) == 232
+    assert len(data.frame) == len(data.y) == 348
     assert "sold.month" in [column.name for column in data.found.columns]
 
 

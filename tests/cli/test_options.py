@@ -9,7 +9,8 @@ from softwood.core import InputError
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("1.5 h", 5400), (" 2M ", 120), ("none", None)]
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("1.5 h", 5400), (" 2M ", 120), ("none", None)],
 )
 def test_durations(text, seconds):
     assert read_duration(text) == seconds

@@ -32,7 +32,7 @@ def test_a_table_is_measured_on_and_rows_are_shown(softwood, model, shop, tmp_pa
     assert softwood("report", model, "--table", table, "--rows", few, "--out", place).code == 0
     page = place.read_text(encoding="utf-8")
     assert "the table that the model was fitted on" in page
-    assert "232 rows" in page
+    assert "348 rows" in page
     assert "Calibration" in page
     shown = HardEnsemble.load(model).encode(shop[:3])
     assert (

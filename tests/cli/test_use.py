@@ -37,7 +37,7 @@ def test_predict_writes_the_models_answers_as_csv(softwood, model, shop):
 
 def test_predict_to_a_file_and_as_json(softwood, model, shop, tmp_path):
     done = softwood("predict", model, _table(model), "--out", tmp_path / "answers.csv")
-    assert done.out == f"240 answers in {tmp_path / 'answers.csv'}\n"
+    assert done.out == f"360 answers in {tmp_path / 'answers.csv'}\n"
     content = softwood("predict", model, _table(model), "--json").json
     expected = HardEnsemble.load(model).predict(shop).tolist()
     assert pd.read_csv(tmp_path / "answers.csv")["label"].tolist() == content["answers"]["label"] == expected
@@ -109,8 +109,8 @@ def test_score_of_a_classifier(softwood, model, shop):
     truth = known["returned"].to_numpy()
     right = np.where(truth == "back", *ensemble.predict_proba(known).T)
     scores = done.json["scores"]
-    assert done.json["rows"] == 232
-    assert done.json["rows_without_target"] == 8
+    assert done.json["rows"] == 348
+    assert done.json["rows_without_target"] == 12
     assert done.json["is_training_table"] is True
     assert scores["accuracy"]["value"] == pytest.approx((ensemble.predict(known) == truth).mean(), abs=0)
     assert scores["log-loss"]["value"] == pytest.approx(-np.log(right).mean(), rel=1e-12)
@@ -162,7 +162,7 @@ def test_certify_says_what_it_measured(softwood, model):
     done = softwood("certify", model, _table(model), "--json")
     certificate = Certificate.from_dict(done.json)
     assert done.code == 0
-    assert certificate.n == 232
+    assert certificate.n == 348
     assert any("the model was fitted on" in limit for limit in certificate.not_covered)
     assert "Passed" in softwood("certify", model, _table(model)).out
 

@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,13 @@ def pick_columns(names: Sequence[str], table: Any) -> pd.DataFrame:
     missing = [name for name in names if name not in known and _date_source(name, known) is None]
     if missing:
         raise _absent(missing, present)
-    return pd.DataFrame({name: get(name) if name in known else _part_of_date(name, get) for name in names})
+    parts = cache(lambda source: _date_parts(source, get(source)))  # several parts of one date are read once
+
+    def read(name: str) -> pd.Series:
+        source, _, part = name.rpartition(".")
+        return get(name) if name in known else parts(source)[part]
+
+    return pd.DataFrame({name: read(name) for name in names})
 
 
 def _reader(table: Any, names: list[str]) -> tuple[Sequence[Any], Callable[[str], pd.Series]]:
@@ -140,11 +147,9 @@ def _date_source(name: str, present: set[Any]) -> str | None:
     return source if part in DATE_PARTS and source in present else None
 
 
-def _part_of_date(name: str, get: Callable[[str], pd.Series]) -> pd.Series:
-    source, _, part = name.rpartition(".")
-    series = get(source)
+def _date_parts(source: str, series: pd.Series) -> pd.DataFrame:
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        return stamp_parts(series)[part].rename(name)
+        return stamp_parts(series)
     texts = pd.Series(canonical_text(series), dtype=object)
     codes, distinct = distinct_values(texts)
     parts = split_dates(pd.Series(distinct, dtype=object))
@@ -158,4 +163,5 @@ def _part_of_date(name: str, get: Callable[[str], pd.Series]) -> pd.Series:
             allowed="2024-03-05, 2024/03/05, 05.03.2024 or 5 Mar 2024, with or without a time; 2024-03; nothing",
             fix="write the dates as year-month-day",
         )
-    return pd.Series(np.append(parts[part].to_numpy(), np.nan)[codes], name=name)
+    values = np.vstack([parts.to_numpy(), np.full(len(DATE_PARTS), np.nan)])[codes]  # code -1: missing
+    return pd.DataFrame(values, columns=list(DATE_PARTS))
