@@ -3,7 +3,7 @@
 ``leaf_indices`` and ``path_nodes`` walk hard trees of any shape, ``raw_scores`` adds up their leaves;
 ``dense_leaf_indices`` walks complete trees on bin codes. ``grow``, ``polish`` and ``kick`` are the exact node search
 behind CART, alternating optimisation and its random restarts. Each is compiled on first use and cached on disk; none
-holds the interpreter lock.
+holds the interpreter lock. ``simplex_rows`` and ``threshold_rows`` are the sparse simplex maps and the soft top-k masks.
 """
 
 from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
@@ -13,13 +13,19 @@ from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, p
 from softwood.kernels._quantile import group_quantiles
 from softwood.kernels._score import Packed, pack, raw_scores
 from softwood.kernels._shap import Paths, leaf_paths, node_covers, shapley_values
+from softwood.kernels._simplex import simplex_rows
 from softwood.kernels._splits import ENTROPY, ERROR, SQUARED, Problem, best_splits, leaf_cost
+from softwood.kernels._threshold import EXPONENTIAL, LAPLACE, LOGISTIC, POWER, threshold_rows
 from softwood.kernels._traverse import leaf_indices, path_nodes
 
 __all__ = [
     "ENTROPY",
     "ERROR",
+    "EXPONENTIAL",
+    "LAPLACE",
+    "LOGISTIC",
     "MISSING",
+    "POWER",
     "SQUARED",
     "Packed",
     "Paths",
@@ -44,6 +50,8 @@ __all__ = [
     "raw_scores",
     "scatter_leaves",
     "shapley_values",
+    "simplex_rows",
     "sum_leaves",
+    "threshold_rows",
     "tree_cost",
 ]
