@@ -19,8 +19,9 @@ def test_it_maximises_the_inner_product_plus_tsallis_entropy(alpha):
     def cost(p):
         return -x[0] @ p - (p - np.maximum(p, 1e-300) ** alpha).sum() / (alpha * (alpha - 1))
 
-    solved = minimize(cost, np.full(5, 0.2), bounds=[(0, 1)] * 5, constraints={"type": "eq", "fun": lambda p: p.sum() - 1},
-                      options={"ftol": 1e-15, "maxiter": 500})  # fmt: skip
+    whole = {"type": "eq", "fun": lambda p: p.sum() - 1}
+    start, options = np.full(5, 0.2), {"ftol": 1e-15, "maxiter": 500}
+    solved = minimize(cost, start, bounds=[(0, 1)] * 5, constraints=whole, options=options)
     np.testing.assert_allclose(mapped(x, alpha)[0], solved.x, atol=2e-5)
 
 

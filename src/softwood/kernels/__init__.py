@@ -3,7 +3,7 @@
 ``leaf_indices`` and ``path_nodes`` walk hard trees of any shape, ``raw_scores`` adds up their leaves;
 ``dense_leaf_indices`` walks complete trees on bin codes. ``grow``, ``polish`` and ``kick`` are the exact node search
 behind CART, alternating optimisation and its random restarts. Each is compiled on first use and cached on disk; none
-holds the interpreter lock. ``simplex_rows`` and ``threshold_rows`` are the sparse simplex maps and the soft top-k masks.
+holds the interpreter lock. ``simplex_rows`` and ``threshold_rows`` are sparse simplex maps and soft top-k masks.
 """
 
 from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
