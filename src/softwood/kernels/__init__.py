@@ -13,7 +13,7 @@ from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, p
 from softwood.kernels._quantile import group_quantiles
 from softwood.kernels._score import Packed, pack, raw_scores
 from softwood.kernels._shap import Paths, leaf_paths, node_covers, shapley_values
-from softwood.kernels._simplex import simplex_rows
+from softwood.kernels._simplex import simplex_pullback_rows, simplex_rows
 from softwood.kernels._splits import ENTROPY, ERROR, SQUARED, Problem, best_splits, leaf_cost
 from softwood.kernels._threshold import EXPONENTIAL, LAPLACE, LOGISTIC, POWER, threshold_rows
 from softwood.kernels._traverse import leaf_indices, path_nodes
@@ -50,6 +50,7 @@ __all__ = [
     "raw_scores",
     "scatter_leaves",
     "shapley_values",
+    "simplex_pullback_rows",
     "simplex_rows",
     "sum_leaves",
     "threshold_rows",
