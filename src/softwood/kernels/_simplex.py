@@ -68,7 +68,7 @@ def _simplex_row(x: np.ndarray, q: float, u: np.ndarray, out: np.ndarray) -> Non
     top = x[0]
     for i in range(1, n):
         top = max(top, x[i])
-    bad = False
+    bad = not 0.0 < q < np.inf
     for i in range(n):
         bad |= np.isnan(x[i])
     if bad or top == np.inf:
@@ -105,7 +105,7 @@ def simplex_rows(x: np.ndarray, q: np.ndarray, out: np.ndarray) -> None:
     Args:
         x: floats ``[rows, n]``, n >= 1. Minus infinity is absent; a row with NaN or plus infinity answers NaN; a row
             in which nothing is present answers 0.
-        q: float64 ``[rows]``, > 0.
+        q: float64 ``[rows]``, > 0 (a row where it is not answers NaN).
         out: ``[rows, n]``, as ``x``.
 
     Example:
@@ -133,7 +133,7 @@ def simplex_pullback_rows(p: np.ndarray, grad: np.ndarray, q: np.ndarray, out: n
     Args:
         p: ``[rows, n]``, what ``simplex_rows`` wrote.
         grad: ``[rows, n]``, as ``p``.
-        q: float64 ``[rows]``, > 0.
+        q: float64 ``[rows]``, > 0 (a row where it is not answers NaN).
         out: ``[rows, n]``, as ``p``.
 
     Example:

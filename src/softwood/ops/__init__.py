@@ -7,6 +7,27 @@ computed in float32, under autocast too; values come back in x's dtype, ranks an
 makes the answers of its row NaN. Indices come back as a lazy ``SoftPermutation`` or ``SoftSelection``.
 """
 
+from softwood.ops._argmax import Argmax, Entmax, LogSumExp, PNorm, Softmax, argmax, argmin, max, min, one_hot
 from softwood.ops._selection import DensePermutation, DenseSelection, SoftPermutation, SoftSelection
+from softwood.ops._simplex import entmax, entmax15, softmax, sparsemax
 
-__all__ = ["DensePermutation", "DenseSelection", "SoftPermutation", "SoftSelection"]
+__all__ = [
+    "Argmax",
+    "DensePermutation",
+    "DenseSelection",
+    "Entmax",
+    "LogSumExp",
+    "PNorm",
+    "SoftPermutation",
+    "SoftSelection",
+    "Softmax",
+    "argmax",
+    "argmin",
+    "entmax",
+    "entmax15",
+    "max",
+    "min",
+    "one_hot",
+    "softmax",
+    "sparsemax",
+]

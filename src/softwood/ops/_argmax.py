@@ -250,7 +250,7 @@ def min(
         InputError: an unknown relaxation, or an argument that does not fit x.
 
     Example:
-        >>> min(torch.tensor([0.0, 2.0, 1.0]), temperature=0.01)[0]
+        >>> min(torch.tensor([0.0, 2.0, 1.0]), relax="sparsemax")[0]
         tensor(0.)
 
     Limit: as T goes to 0, the smallest value.
