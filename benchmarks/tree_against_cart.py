@@ -124,13 +124,21 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     folder = Path(os.environ["SOFTWOOD_DATA"]) if os.environ.get("SOFTWOOD_DATA") else None
-    results = []
-    for name in options.tables.split(","):
-        loaded = load(name, folder)
-        if loaded is None:
-            print(f"{name:18s} absent: set SOFTWOOD_DATA", flush=True)
-            continue
-        for seed in range(options.splits):
+    tables = {name: load(name, folder) for name in options.tables.split(",")}
+    for name in [name for name, loaded in tables.items() if loaded is None]:
+        print(f"{name:18s} absent: set SOFTWOOD_DATA", flush=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    document = {"commit": commit, "python": platform.python_version(), "results": []}
+    if options.out and options.out.exists():  # a run that was stopped goes on
+        document = json.loads(options.out.read_text())
+        if document["commit"] != commit:
+            parser.error(f"{options.out} is of commit {document['commit']}, this is {commit}")
+    results = document["results"]
+    done = {(row["table"], row["split"]) for row in results}
+    for seed in range(options.splits):
+        for name, loaded in tables.items():
+            if loaded is None or (name, seed) in done:
+                continue
             row = run(name, *loaded, seed, options.effort)
             results.append(row)
             plain = "" if row["log_loss_plain"] is None else f"{row['log_loss_shipped'] - row['log_loss_plain']:+.5f}"
@@ -138,7 +146,8 @@ def main() -> None:
                 f"{name:18s} split {seed}  CART {row['cart']:.4f}  ours {row['ours']:.4f}  {row['search']:8s} "
                 f"{row['leaves'][:9]:9s} shipped - plain {plain:9s} {row['seconds']:.0f} s", flush=True,
             )  # fmt: skip
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+            if options.out:
+                sw.core.write_atomic(options.out, json.dumps(document, indent=1))
     mean = {side: float(np.mean([row[side] for row in results])) for side in ("cart", "ours")}
     worse = [
         r for r in results if r["log_loss_plain"] is not None and r["log_loss_shipped"] > r["log_loss_plain"] + 1e-12
@@ -146,9 +155,6 @@ def main() -> None:
     wrong = sum(count for row in results for _, _, count in row["exports"].values())
     print(f"mean accuracy: CART {mean['cart']:.4f}, ours {mean['ours']:.4f}; export mismatches {wrong}; ")
     print(f"shipped worse than plain rounding: {len(worse)} of {len(results)}")
-    if options.out:
-        document = {"commit": commit, "python": platform.python_version(), "mean": mean, "results": results}
-        options.out.write_text(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":
