@@ -6,6 +6,7 @@ behind CART, alternating optimisation and its random restarts. Each is compiled 
 holds the interpreter lock. ``simplex_rows`` and ``threshold_rows`` are sparse simplex maps and soft top-k masks.
 """
 
+from softwood.kernels._arborescence import best_arborescences
 from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
 from softwood.kernels._deal import deal
 from softwood.kernels._dense import MISSING, dense_leaf_indices
@@ -30,6 +31,7 @@ __all__ = [
     "Packed",
     "Paths",
     "Problem",
+    "best_arborescences",
     "best_splits",
     "boosted_leaves",
     "deal",
