@@ -8,7 +8,7 @@ import torch
 from torch.autograd import gradcheck
 
 from softwood.core import InputError
-from softwood.ops import Alignment, Arborescence, DagPath, KSubset, Knapsack, LinearChain, ProjectiveTree, SpanningTree
+from softwood.ops import Alignment, Arborescence, DagPath, Knapsack, KSubset, LinearChain, ProjectiveTree, SpanningTree
 
 
 def draw(*shape, seed=0):
@@ -300,7 +300,9 @@ def test_what_is_masked_out_changes_nothing(name):
     full = mask if axes == 1 else mask[:, :, None] & mask[:, None, :]
     inner = scores[0, :3] if name in ("chain", "subset") else scores[0, :3, :3]
     found = build(scores, mask=full)
-    torch.testing.assert_close(found.log_partition(), torch.stack([build(inner).log_partition(), build(scores[1]).log_partition()]))
+    torch.testing.assert_close(
+        found.log_partition(), torch.stack([build(inner).log_partition(), build(scores[1]).log_partition()])
+    )
     for hard in (False, True):
         answer = found.marginals(hard=hard)
         cut = answer[0, :3] if inner.ndim == 1 or name == "chain" else answer[0, :3, :3]

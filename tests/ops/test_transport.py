@@ -87,8 +87,8 @@ def test_assignments_tend_to_the_hungarian_method(shape):
     soft = assignment(scores, temperature=0.01, iterations=20_000)
     torch.testing.assert_close(soft, best, atol=1e-3, rtol=0)
     warm = assignment(scores, temperature=1.0)
-    short = 0 if shape[0] > shape[1] else 1
-    torch.testing.assert_close(warm.sum(short), torch.ones(min(shape), dtype=torch.float64).expand_as(warm.sum(short))) if shape[0] == shape[1] else None
+    short = warm.sum(0 if shape[0] > shape[1] else 1)
+    torch.testing.assert_close(short, torch.ones_like(short), atol=1e-5, rtol=0)
     torch.testing.assert_close(warm.sum(), torch.tensor(float(min(shape)), dtype=torch.float64), atol=1e-5, rtol=0)
     assert (warm.sum(0) <= 1 + 1e-5).all()
     assert (warm.sum(1) <= 1 + 1e-5).all()
@@ -149,7 +149,7 @@ def test_not_a_number_stays_in_its_member_and_types_stay():
 
 def test_too_few_iterations_are_said():
     with pytest.warns(SoftwoodWarning, match="iterations"):
-        sinkhorn(10 * draw(6, 6), temperature=0.01, iterations=10)
+        sinkhorn(draw(40, 40), temperature=0.01, iterations=10, tolerance=0.0)
     with pytest.raises(InputError, match="backward"):
         sinkhorn(draw(2, 2), backward="explicit")
 
@@ -173,9 +173,9 @@ def test_the_memory_of_the_implicit_gradient_does_not_grow_with_iterations():
         saved.append(tensor.numel())
         return tensor
 
-    for iterations in (10, 400):
+    for tolerance in (1.0, 1e-12):
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            sinkhorn(scores, temperature=1.0, iterations=iterations, tolerance=1e-30 if iterations == 10 else 0.0)
+            sinkhorn(scores, temperature=0.3, tolerance=tolerance)
     half = len(saved) // 2
     assert sum(saved[:half]) == sum(saved[half:]) < 6 * scores.numel()
 

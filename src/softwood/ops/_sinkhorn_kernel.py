@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -20,12 +21,11 @@ def rows_then_columns(scores: Tensor, log_a: Tensor, log_b: Tensor, g: Tensor) -
     return f, log_b - torch.logsumexp(scores + f.unsqueeze(-1), -2)
 
 
-def _row_error(scores: Tensor, log_a: Tensor, f: Tensor, g: Tensor) -> float:
-    """Return the largest distance of row sums from a, as a share of all mass; 0 where there is nothing, or NaN."""
+def _row_error(scores: Tensor, log_a: Tensor, f: Tensor, g: Tensor) -> Tensor:
+    """Return the distance of row sums from a as a share of all mass, ``[..., 1]``; 0 where it is NaN."""
     rows = (scores + f.unsqueeze(-1) + g.unsqueeze(-2)).exp().sum(-1)
-    error = (rows - log_a.exp()).abs().sum(-1) / log_a.exp().sum(-1).clamp_min(torch.finfo(rows.dtype).tiny)
-    error = error[~error.isnan()]
-    return float(error.max()) if error.numel() else 0.0
+    mass = log_a.exp().sum(-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    return ((rows - log_a.exp()).abs().sum(-1, keepdim=True) / mass).nan_to_num(0.0)
 
 
 @torch.library.custom_op("softwood::sinkhorn_potentials", mutates_args=())
@@ -34,34 +34,49 @@ def sinkhorn_potentials(
 ) -> tuple[Tensor, Tensor]:
     """Return f ``[..., n]`` and g ``[..., m]`` with ``exp(scores + f + g)`` of row sums a and column sums b.
 
-    Begins at a high temperature and halves it (epsilon scaling), so that cold problems start near their end.
+    Begins at a high temperature and halves it (epsilon scaling), so that cold problems start near their end. Between
+    two looks at the error a Newton step is tried, and kept where it helps. All in float64.
     """
-    n, m = scores.shape[-2:]
-    f, g = torch.zeros_like(log_a), torch.zeros_like(log_b)
+    dtype = scores.dtype
     if scores.numel() == 0:
-        return f, g
+        return torch.zeros_like(log_a), torch.zeros_like(log_b)
+    scores, log_a, log_b = scores.double(), log_a.double(), log_b.double()
+    f, g = torch.zeros_like(log_a), torch.zeros_like(log_b)
     allowed = scores > NEVER / 2
-    spread = scores.masked_fill(~allowed, -torch.inf).amax() - scores.masked_fill(~allowed, torch.inf).amin()
-    stages = max(0, int(torch.log2(spread.clamp_min(1) / 10).ceil())) if torch.isfinite(spread) else 0
+    spread = float(scores.masked_fill(~allowed, -torch.inf).amax() - scores.masked_fill(~allowed, torch.inf).amin())
+    stages = max(0, math.ceil(math.log2(max(spread, 1.0) / 10))) if math.isfinite(spread) else 0
     for stage in range(stages, 0, -1):
         for _ in range(_STEP):
             f, g = rows_then_columns(scores / 2**stage, log_a, log_b, g)
         g = 2 * g
-    error = torch.inf
+    worst = math.inf
     for done in range(0, iterations, _STEP):
         for _ in range(min(_STEP, iterations - done)):
             f, g = rows_then_columns(scores, log_a, log_b, g)
         error = _row_error(scores, log_a, f, g)
-        if error <= tolerance:
+        worst = float(error.max())
+        if worst <= tolerance:
             break
-    if error > tolerance:
+        plan = (scores + f.unsqueeze(-1) + g.unsqueeze(-2)).exp()
+        _, step = _solve(plan, log_a.exp() - plan.sum(-1), log_b.exp() - plan.sum(-2))
+        for length in (1.0, 0.5, 0.1):
+            f_new, g_new = rows_then_columns(scores, log_a, log_b, g + length * step)
+            error_new = _row_error(scores, log_a, f_new, g_new)
+            better = error_new < error
+            f, g = torch.where(better, f_new, f), torch.where(better, g_new, g)
+            error = torch.where(better, error_new, error)
+            if bool(better.all()):
+                break
+    if worst > tolerance:
+        worst = float(_row_error(scores, log_a, f, g).max())
+    if worst > tolerance:
         warnings.warn(
-            f"sinkhorn stopped after {iterations} iterations with row sums off by {error:.1e} of the mass; "
+            f"sinkhorn stopped after {iterations} iterations with row sums off by {worst:.1e} of the mass; "
             "to fix: raise temperature, iterations or tolerance",
             SoftwoodWarning,
             stacklevel=2,
         )
-    return f, g
+    return f.to(dtype), g.to(dtype)
 
 
 @sinkhorn_potentials.register_fake
@@ -69,8 +84,7 @@ def _(scores: Tensor, log_a: Tensor, log_b: Tensor, iterations: int, tolerance: 
     return torch.empty_like(log_a), torch.empty_like(log_b)
 
 
-@torch.library.custom_op("softwood::transport_solve", mutates_args=())
-def transport_solve(plan: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+def _solve(plan: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
     r"""Return the least (u, v) with :math:`\sum_j P_{ij} (u_i + v_j) = p_i`, :math:`\sum_i P_{ij} (u_i + v_j) = q_j`.
 
     Conjugate gradients on the smaller system that is left when u is eliminated, in memory O(n m).
@@ -94,7 +108,9 @@ def transport_solve(plan: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]
             break
         through = direction - (k.transpose(-1, -2) @ (k @ direction.unsqueeze(-1))).squeeze(-1)
         curve = (direction * through).sum(-1, keepdim=True)
-        usable = (power > enough) & (curve > torch.finfo(plan.dtype).eps * (direction * direction).sum(-1, keepdim=True))
+        usable = (power > enough) & (
+            curve > torch.finfo(plan.dtype).eps * (direction * direction).sum(-1, keepdim=True)
+        )
         step = torch.where(usable, power / torch.where(usable, curve, 1.0), 0.0)
         x, residual = x + step * direction, residual - step * through
         before, power = power, (residual * residual).sum(-1, keepdim=True)
@@ -104,6 +120,9 @@ def transport_solve(plan: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]
     u = (p - (k @ x.unsqueeze(-1)).squeeze(-1)) * root_a
     shift = ((u.sum(-1) - v.sum(-1)) / max(n + m, 1)).unsqueeze(-1)
     return u - shift, v + shift
+
+
+transport_solve = torch.library.custom_op("softwood::transport_solve", _solve, mutates_args=())
 
 
 @transport_solve.register_fake

@@ -56,11 +56,17 @@ def scaled(scores: Tensor, temperature: float | Tensor, event_dims: int) -> Tens
     return (scores / temperature).clamp(min=NEVER)
 
 
+def pulled(total: Callable[..., Tensor], *scores: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+    """Return the value of a function and its pullback, differentiable again and under ``torch.compile``."""
+    value, pullback, *_ = torch.func.vjp(total, *scores)
+    return value, pullback
+
+
 def skewed(x: Tensor) -> Tensor:
     """Return ``[..., n, n + m - 1]`` whose entry (i, i + j) is ``x[..., i, j]``: antidiagonals become columns."""
     n, m = x.shape[-2:]
     wide = pad(x, (0, n), value=NEVER).flatten(-2)
-    return wide[..., : n * (n + m - 1)].unflatten(-1, (n, n + m - 1))
+    return wide[..., : n * (n + m - 1)].reshape(*x.shape[:-2], n, n + m - 1)
 
 
 class Structure(ABC):
@@ -93,7 +99,7 @@ class Structure(ABC):
         """Return the natural form of a structure from its 0/1 tensors."""
 
     def _gradients(self, plus: Plus, *scores: Tensor) -> tuple[Tensor, ...]:
-        total, pullback = torch.func.vjp(lambda *s: self._total(plus, *s), *scores)
+        total, pullback = pulled(lambda *s: self._total(plus, *s), *scores)
         return pullback(torch.ones_like(total))
 
     def _or(self, total: Tensor, value: Tensor, otherwise: float) -> Tensor:
@@ -108,7 +114,7 @@ class Structure(ABC):
         return self._gradients(sample_plus(generator), *(s.detach() for s in self._scores))
 
     def _all_marginals(self, hard: bool) -> tuple[Tensor, ...]:
-        total, pullback = torch.func.vjp(lambda *s: self._total(log_plus, *s), *self._scores)
+        total, pullback = pulled(lambda *s: self._total(log_plus, *s), *self._scores)
         # where nothing is allowed, or a score is NaN, there is no probability to speak of
         soft = tuple(self._or(total, s, torch.nan) for s in pullback(torch.ones_like(total)))
         if hard:
@@ -117,7 +123,7 @@ class Structure(ABC):
         return tuple(s.to(self._dtype) for s in soft)
 
     def log_partition(self) -> Tensor:
-        r"""Return :math:`\log \sum_z e^{\langle z, \theta\rangle / \tau}`, ``[...]``, float32 at least; -inf if none is allowed."""
+        r"""Return :math:`\log \sum_z e^{\langle z, \theta\rangle / \tau}`, ``[...]``; -inf if none is allowed."""
         total = self._total(log_plus, *self._scores)
         return self._or(total, total, -torch.inf)
 

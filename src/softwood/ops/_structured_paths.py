@@ -13,7 +13,7 @@ from softwood.ops._structured import NEVER, Plus, Structure, skewed
 @capability(
     "operation",
     cost="O(n m) time in n + m steps, O(n m) memory",
-    example=lambda: None,
+    example=lambda: (torch.randn(2, 3, 4),),
 )
 class Alignment(Structure):
     r"""Monotone alignments: paths through a grid from its first cell to its last.
@@ -33,11 +33,13 @@ class Alignment(Structure):
         InputError: the grid has no cell.
 
     Example:
-        >>> distance = (torch.tensor([0.0, 1.0, 2.0])[:, None] - torch.tensor([0.0, 2.0])) ** 2
+        >>> distance = (torch.tensor([0.0, 0.5, 2.0])[:, None] - torch.tensor([0.0, 2.0])) ** 2
         >>> Alignment(-distance).argmax()
         tensor([[1, 0],
                 [1, 0],
                 [0, 1]])
+
+    Cost: O(n m) time in n + m steps, O(n m) memory.
 
     Source: Cuturi and Blondel 2017 (soft-DTW).
     """
@@ -94,7 +96,7 @@ class Alignment(Structure):
 @capability(
     "operation",
     cost="O(n^2) time in n steps, O(n^2) memory",
-    example=lambda: None,
+    example=lambda: (torch.randn(2, 4, 4),),
 )
 class DagPath(Structure):
     r"""Paths from the first node to the last through a graph whose edges go from lower to higher numbers.
@@ -117,6 +119,8 @@ class DagPath(Structure):
         tensor([[0, 1, 0],
                 [0, 0, 1],
                 [0, 0, 0]])
+
+    Cost: O(n^2) time in n steps, O(n^2) memory.
 
     Source: Mensch and Blondel 2018 (differentiable dynamic programming).
     """

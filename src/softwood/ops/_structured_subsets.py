@@ -21,7 +21,7 @@ def _product(a: Tensor, b: Tensor, plus: Plus, most: int) -> Tensor:
 @capability(
     "operation",
     cost="O(n k) time in log2(n) steps, O(n k) memory",
-    example=lambda: None,
+    example=lambda: (torch.randn(2, 5), 2),
 )
 class KSubset(Structure):
     r"""Subsets of exactly k of n items (the conditional Bernoulli distribution).
@@ -45,6 +45,8 @@ class KSubset(Structure):
         tensor([0.5000, 0.5000, 0.5000, 0.5000])
         >>> KSubset(torch.tensor([1.0, 3.0, 2.0]), 2).argmax()
         tensor([0, 1, 1])
+
+    Cost: O(n k) time in log2(n) steps, O(n k) memory.
 
     Source: Chen and Liu 1997; Ahmed et al. 2023 (SIMPLE).
     """
@@ -91,7 +93,7 @@ class KSubset(Structure):
 @capability(
     "operation",
     cost="O(n W) time in n steps, O(n W) memory, W the capacity",
-    example=lambda: None,
+    example=lambda: (torch.randn(2, 4), [2, 1, 1, 3], 4),
 )
 class Knapsack(Structure):
     r"""Subsets whose total weight is at most a capacity.
@@ -112,6 +114,8 @@ class Knapsack(Structure):
     Example:
         >>> Knapsack(torch.tensor([3.0, 2.0, 2.0]), [3, 2, 2], 4).argmax()
         tensor([0, 1, 1])
+
+    Cost: O(n W) time in n steps, O(n W) memory, W the capacity.
 
     Source: Mensch and Blondel 2018 (differentiable dynamic programming).
     """

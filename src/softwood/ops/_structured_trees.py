@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 
 from softwood.core import InputError, capability
 from softwood.kernels import best_arborescences
-from softwood.ops._structured import NEVER, Plus, Structure
+from softwood.ops._structured import NEVER, Plus, Structure, pulled
 
 
 def tree_total(arcs: Tensor, single_root: bool = False) -> Tensor:
@@ -43,7 +43,7 @@ def sample_heads(arcs: Tensor, single_root: bool, generator: torch.Generator | N
     rows = torch.arange(arcs.shape[-2], device=arcs.device)
     floor = _floor(arcs, arcs > NEVER / 2)[0]
     for d in range(n):
-        total, pullback = torch.func.vjp(lambda a: tree_total(a, single_root), arcs)
+        total, pullback = pulled(lambda a: tree_total(a, single_root), arcs)
         share = pullback(torch.ones_like(total))[0][..., d].clamp_min(0)
         noise = torch.empty_like(share).exponential_(generator=generator)
         drawn = (share / noise.clamp_min(torch.finfo(share.dtype).tiny)).argmax(-1)
@@ -99,7 +99,7 @@ def _on_floor(scores: Tensor, allowed: Tensor, arcs: Tensor | int) -> tuple[Tens
 @capability(
     "operation",
     cost="O(n^3) time in n steps; O(n^2) memory, O(n^3) with a gradient",
-    example=lambda: None,
+    example=lambda: (torch.randn(2, 4, 4),),
 )
 class Arborescence(Structure):
     r"""Trees directed away from a root: a head for each of n nodes (non-projective dependency trees).
@@ -124,6 +124,8 @@ class Arborescence(Structure):
         >>> scores = torch.tensor([[2.0, 3.0, 0.0], [0.0, 0.0, 3.0], [4.0, 0.0, 0.0]])
         >>> Arborescence(scores).argmax()  # node 0 is the root (its own head), 0 -> 1 -> 2
         tensor([0, 0, 1])
+
+    Cost: O(n^3) time in n steps; O(n^2) memory, O(n^3) with a gradient.
 
     Source: Koo et al. 2007; Smith and Smith 2007; elimination without subtraction: Grassmann, Taksar and Heyman 1985.
     """
@@ -197,7 +199,7 @@ class Arborescence(Structure):
 @capability(
     "operation",
     cost="O(n^3) time in n steps; O(n^2) memory, O(n^3) with a gradient",
-    example=lambda: None,
+    example=lambda: (torch.randn(2, 4, 4),),
 )
 class SpanningTree(Structure):
     r"""Undirected spanning trees of n nodes.
@@ -222,6 +224,8 @@ class SpanningTree(Structure):
         tensor([[0, 1, 0],
                 [1, 0, 1],
                 [0, 1, 0]])
+
+    Cost: O(n^3) time in n steps; O(n^2) memory, O(n^3) with a gradient.
 
     Source: Kirchhoff 1847; Prim 1957.
     """
@@ -271,7 +275,7 @@ class SpanningTree(Structure):
         chosen = torch.zeros_like(arcs)
         for _ in range(n - 1):
             open_arcs = arcs.masked_fill(~inside.unsqueeze(-1) | inside.unsqueeze(-2), -torch.inf)
-            best = one_hot(open_arcs.flatten(-2).argmax(-1), n * n).unflatten(-1, (n, n))
+            best = one_hot(open_arcs.flatten(-2).argmax(-1), n * n).reshape(arcs.shape)
             chosen = chosen + best
             inside = inside | best.sum(-2).bool()
         return (self._present(chosen),)

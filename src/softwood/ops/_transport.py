@@ -84,6 +84,8 @@ def sinkhorn(
         tensor([[0.5000, 0.0000],
                 [0.0000, 0.5000]])
 
+    Cost: O(n m) time an iteration; O(n m) memory (implicit), O(n m iterations) (unrolled).
+
     Source: Cuturi 2013; Schmitzer 2019 (log space, epsilon scaling); Luise et al. 2018 (implicit).
     """
     ready = scaled(scores, temperature, 2)
@@ -154,6 +156,8 @@ def assignment(
         >>> assignment(torch.tensor([[1.0, 2.0, 0.0], [0.0, 3.0, 1.0]]), hard=True)
         tensor([[1., 0., 0.],
                 [0., 1., 0.]])
+
+    Cost: O(n m) time an iteration, O(n m) memory; hard: O(n^3) on the host.
 
     Source: Kosowsky and Yuille 1994; Mena et al. 2018; hard: Crouse 2016.
     """
