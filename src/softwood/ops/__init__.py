@@ -10,6 +10,13 @@ makes the answers of its row NaN. Indices come back as a lazy ``SoftPermutation`
 from softwood.ops._argmax import Argmax, Entmax, LogSumExp, PNorm, Softmax, argmax, argmin, max, min, one_hot
 from softwood.ops._selection import DensePermutation, DenseSelection, SoftPermutation, SoftSelection
 from softwood.ops._simplex import entmax, entmax15, softmax, sparsemax
+from softwood.ops._structured_chain import LinearChain
+from softwood.ops._structured_paths import Alignment, DagPath
+from softwood.ops._structured_projective import ProjectiveTree
+from softwood.ops._structured_subsets import Knapsack, KSubset
+from softwood.ops._structured_trees import Arborescence, SpanningTree
+from softwood.ops._transport import assignment, sinkhorn
+from softwood.ops._transport_fast import FactoredPlan, LinePlan, low_rank_transport, transport_1d
 
 __all__ = [
     "Alignment",

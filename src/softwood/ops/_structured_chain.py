@@ -37,7 +37,7 @@ class LinearChain(Structure):
         >>> chain.argmax()
         tensor([0, 0, 0])
         >>> chain.marginals()[0].round(decimals=2)
-        tensor([0.9300, 0.0700])
+        tensor([0.8800, 0.1200])
 
     Cost: O(T C^2) time; O(T C^2) memory, O(C^2 sqrt(T)) beyond inputs and outputs while no gradient is recorded.
 
