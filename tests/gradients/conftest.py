@@ -32,7 +32,8 @@ class Moments:
 
 def moments_of(samples: torch.Tensor) -> Moments:
     samples = samples.flatten(1).double()
-    return Moments(samples.mean(0), torch.cov(samples.T) / len(samples), float(samples.var(0).sum()))
+    n = samples.shape[1]
+    return Moments(samples.mean(0), torch.cov(samples.T).reshape(n, n) / len(samples), float(samples.var(0).sum()))
 
 
 @pytest.fixture

@@ -6,31 +6,64 @@ two families, and within each the members swap without a change to the model:
 - *choice estimators* are for categorical choices with logits: ``estimate(loss_fn, logits)`` gives the mean loss, whose
   gradient by the logits is the estimate. ``ScoreFunction()`` with 4 samples is the unbiased choice for any black box,
   ``ReinMax()`` and ``GumbelSoftmax()`` the ones with little variance for a loss that has a gradient.
+- *function estimators* stand around a solver or black box: ``wrap(fn)`` gives a differentiable function to call in its
+  place. ``Perturbed()`` is right for any of them, ``Blackbox()`` and ``IMLE()`` for argmax solvers, ``SPSA()`` for a
+  cost, ``Smoothing()`` for kinks and jumps, ``ImplicitMinimum()`` for what satisfies an equation.
 """
 
+from softwood.gradients._blackbox import IMLE, AdaptiveStep, Blackbox, IdentityProjection, spo_plus_loss
 from softwood.gradients._control_variate import REBAR, RELAX, ControlVariate
+from softwood.gradients._differences import SPSA, FiniteDifferences, LocalSPSA
 from softwood.gradients._disarm import DisARM
 from softwood.gradients._gumbel import GumbelSoftmax, Relaxation
+from softwood.gradients._implicit import HyperGradient, ImplicitFixedPoint, ImplicitMinimum, hypergradient
+from softwood.gradients._linear import ConjugateGradient, ExactSolve, Neumann
+from softwood.gradients._noise import SumOfGamma, per_instance
+from softwood.gradients._perturbed import Perturbed, fenchel_young_loss
 from softwood.gradients._protocol import ChoiceEstimator, FunctionEstimator, PathwiseEstimator
 from softwood.gradients._score_function import Enumeration, MovingBaseline, ScoreFunction
+from softwood.gradients._smoothing import InverseVarianceMix, PiecewiseLinear, Smoothing, inverse_variance_mix
 from softwood.gradients._straight_through import ReinMax, StraightThrough, straight_through
 from softwood.gradients._unordered import UnorderedSet
 
 __all__ = [
+    "IMLE",
     "REBAR",
     "RELAX",
+    "SPSA",
+    "AdaptiveStep",
+    "Blackbox",
     "ChoiceEstimator",
+    "ConjugateGradient",
     "ControlVariate",
     "DisARM",
     "Enumeration",
+    "ExactSolve",
+    "FiniteDifferences",
     "FunctionEstimator",
     "GumbelSoftmax",
+    "HyperGradient",
+    "IdentityProjection",
+    "ImplicitFixedPoint",
+    "ImplicitMinimum",
+    "InverseVarianceMix",
+    "LocalSPSA",
     "MovingBaseline",
+    "Neumann",
     "PathwiseEstimator",
+    "Perturbed",
+    "PiecewiseLinear",
     "ReinMax",
     "Relaxation",
     "ScoreFunction",
+    "Smoothing",
     "StraightThrough",
+    "SumOfGamma",
     "UnorderedSet",
+    "fenchel_young_loss",
+    "hypergradient",
+    "inverse_variance_mix",
+    "per_instance",
+    "spo_plus_loss",
     "straight_through",
 ]
