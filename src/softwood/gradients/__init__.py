@@ -9,9 +9,12 @@ two families, and within each the members swap without a change to the model:
 - *function estimators* stand around a solver or black box: ``wrap(fn)`` gives a differentiable function to call in its
   place. ``Perturbed()`` is right for any of them, ``Blackbox()`` and ``IMLE()`` for argmax solvers, ``SPSA()`` for a
   cost, ``Smoothing()`` for kinks and jumps, ``ImplicitMinimum()`` for what satisfies an equation.
+
+``check`` is the gradient doctor: it measures all that apply to a problem, and recommends one.
 """
 
 from softwood.gradients._blackbox import IMLE, AdaptiveStep, Blackbox, IdentityProjection, spo_plus_loss
+from softwood.gradients._check import check
 from softwood.gradients._control_variate import REBAR, RELAX, ControlVariate
 from softwood.gradients._differences import SPSA, FiniteDifferences, LocalSPSA
 from softwood.gradients._disarm import DisARM
@@ -21,6 +24,7 @@ from softwood.gradients._linear import ConjugateGradient, ExactSolve, Neumann
 from softwood.gradients._noise import SumOfGamma, per_instance
 from softwood.gradients._perturbed import Perturbed, fenchel_young_loss
 from softwood.gradients._protocol import ChoiceEstimator, FunctionEstimator, PathwiseEstimator
+from softwood.gradients._report import EstimatorRow, GradientReport
 from softwood.gradients._score_function import Enumeration, MovingBaseline, ScoreFunction
 from softwood.gradients._smoothing import InverseVarianceMix, PiecewiseLinear, Smoothing, inverse_variance_mix
 from softwood.gradients._straight_through import ReinMax, StraightThrough, straight_through
@@ -38,9 +42,11 @@ __all__ = [
     "ControlVariate",
     "DisARM",
     "Enumeration",
+    "EstimatorRow",
     "ExactSolve",
     "FiniteDifferences",
     "FunctionEstimator",
+    "GradientReport",
     "GumbelSoftmax",
     "HyperGradient",
     "IdentityProjection",
@@ -60,6 +66,7 @@ __all__ = [
     "StraightThrough",
     "SumOfGamma",
     "UnorderedSet",
+    "check",
     "fenchel_young_loss",
     "hypergradient",
     "inverse_variance_mix",

@@ -167,10 +167,12 @@ def _estimate(
     found = losses(loss_fn, choices.to(logits.dtype))
     if not (torch.is_grad_enabled() and logits.requires_grad):
         return found.mean(0)
-    excess = found.detach() - control(again.detach())  # the score's factor: constant in the logits, not in phi
+    relaxed = control(again)
+    # the score's factor is constant in the logits, but not in what learns
+    excess = found.detach() - (control(again.detach()) if learning else relaxed.detach())
     score = log_probability(repeated, choices, found.ndim)
-    terms = excess * score + control(perturbed) - control(again)
-    (gradient,) = torch.autograd.grad(terms.sum() / len(terms), logits, create_graph=bool(learning))
+    (by_score,) = torch.autograd.grad((excess * score).sum() / len(found), logits, create_graph=bool(learning))
+    gradient = by_score + _by_path(control(perturbed) - relaxed, logits, create_graph=bool(learning))
     along = sum_to((gradient.detach() * logits).to(found.dtype), found.ndim - 1)
     if not along.requires_grad:
         return found.mean(0)
@@ -181,3 +183,16 @@ def _estimate(
             # shared out evenly, so that a sum over the batch gives it once
             result = with_gradient(result, (slope.detach() * parameter).sum() / max(result.numel(), 1))
     return result
+
+
+def _by_path(difference: Tensor, logits: Tensor, create_graph: bool) -> Tensor:
+    """Return the reparameterised gradient; without it the estimate would be biased, and nobody would see it."""
+    found = None
+    if difference.requires_grad:
+        mean = difference.sum() / len(difference)
+        (found,) = torch.autograd.grad(mean, logits, create_graph=create_graph, allow_unused=True)
+    if found is None:
+        raise InputError("the control variate has no gradient by the choices", got="a loss that is a black box",
+                         allowed="a differentiable control variate",
+                         fix="take ScoreFunction(), or RELAX with a net and uses_loss=False")  # fmt: skip
+    return found
