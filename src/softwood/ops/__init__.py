@@ -8,6 +8,14 @@ makes the answers of its row NaN. Indices come back as a lazy ``SoftPermutation`
 """
 
 from softwood.ops._argmax import Argmax, Entmax, LogSumExp, PNorm, Softmax, argmax, argmin, max, min, one_hot
+from softwood.ops._sample import (
+    concrete_log_prob,
+    gumbel_softmax,
+    hard_concrete,
+    hard_concrete_probability,
+    sample_bernoulli,
+)
+from softwood.ops._sample_graphs import sample_graph, sample_tree
 from softwood.ops._selection import DensePermutation, DenseSelection, SoftPermutation, SoftSelection
 from softwood.ops._simplex import entmax, entmax15, softmax, sparsemax
 from softwood.ops._structured_chain import LinearChain
@@ -41,12 +49,19 @@ __all__ = [
     "argmax",
     "argmin",
     "assignment",
+    "concrete_log_prob",
     "entmax",
     "entmax15",
+    "gumbel_softmax",
+    "hard_concrete",
+    "hard_concrete_probability",
     "low_rank_transport",
     "max",
     "min",
     "one_hot",
+    "sample_bernoulli",
+    "sample_graph",
+    "sample_tree",
     "sinkhorn",
     "softmax",
     "sparsemax",
