@@ -13,7 +13,20 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_ROOMS = ("artifacts", "cli", "core", "data", "gradients", "kernels", "layers", "lifecycle", "losses", "ops", "report", "trees")
+_ROOMS = (
+    "artifacts",
+    "cli",
+    "core",
+    "data",
+    "gradients",
+    "kernels",
+    "layers",
+    "lifecycle",
+    "losses",
+    "ops",
+    "report",
+    "trees",
+)
 _VERBS = ("Annealer", "Certificate", "HardenResult", "calibrate", "certify", "harden", "soften", "train")
 
 __all__ = ["__version__", *_ROOMS, *_VERBS]

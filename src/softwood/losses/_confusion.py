@@ -71,9 +71,13 @@ def soft_confusion_matrix(
     if probability.shape[: probability.ndim - several] != target.shape or target.ndim == 0:
         allowed = "probabilities [..., C] and target [...]" if several else "two equal shapes"
         raise InputError("target does not fit the probabilities", got=(tuple(probability.shape), tuple(target.shape)),
-                         allowed=allowed, fix="check task=, and that target holds one class for each example")  # fmt: skip
+                         allowed=allowed, fix="check task=, and that target has one class for each")  # fmt: skip
     axis = dim % target.ndim
     y = target.movedim(axis, -1)
+    if mask is not None:  # what is absent may hold anything, NaN too
+        shown = mask.expand(target.shape)
+        probability = torch.where(shown.unsqueeze(-1) if several else shown, probability, 0.5)
+        y = torch.where(shown.movedim(axis, -1), y, 0)
     if several:
         p = move_last(probability.movedim(axis, -2), -1)
         classes = torch.nn.functional.one_hot(y.long(), p.shape[-1]).to(p.dtype)
@@ -91,15 +95,11 @@ def soft_confusion_matrix(
         best = torch.cat([p <= 0.5, p > 0.5], -1)
     if hard:
         soft = torch.where(soft.isnan(), soft, straight_through(best.to(soft.dtype), soft))
-    w = (
-        torch.ones_like(y, dtype=p.dtype)
-        if weight is None
-        else weight.expand(target.shape).movedim(axis, -1).to(p.dtype)
-    )
+    w = torch.ones_like(y, dtype=p.dtype)
+    if weight is not None:
+        w = weight.expand(target.shape).movedim(axis, -1).to(p.dtype)
     if mask is not None:
-        present = mask.expand(target.shape).movedim(axis, -1)
-        w, soft = torch.where(present, w, 0.0), torch.where(present.unsqueeze(-1), soft, 0.0)
-        classes = torch.where(present.unsqueeze(-1), classes, 0.0)
+        w = torch.where(shown.movedim(axis, -1), w, 0.0)
     return (classes * w.unsqueeze(-1)).mT @ soft
 
 
