@@ -49,7 +49,11 @@ def test_values_are_those_of_the_published_algorithms():
 def test_values_of_the_entmax_package():
     # entmax 1.3: entmax15(x), sparsemax(x), entmax_bisect(x, alpha=1.3, n_iter=100) of this x
     x = torch.tensor([1.2, 0.3, -0.5, 0.9, 0.0], dtype=torch.float64)
-    wanted = {1.5: [0.5478522529, 0.0841988735, 0.0, 0.3483011265, 0.0196477471], 2.0: [0.65, 0.0, 0.0, 0.35, 0.0], 1.3: [0.4769062713, 0.1210967378, 0.0162942734, 0.3205137628, 0.0651889548]}
+    wanted = {
+        1.5: [0.5478522529, 0.0841988735, 0.0, 0.3483011265, 0.0196477471],
+        2.0: [0.65, 0.0, 0.0, 0.35, 0.0],
+        1.3: [0.4769062713, 0.1210967378, 0.0162942734, 0.3205137628, 0.0651889548],
+    }
     for alpha, values in wanted.items():
         torch.testing.assert_close(entmax(x, alpha=alpha), torch.tensor(values, dtype=torch.float64))
 
@@ -70,7 +74,10 @@ def test_gradients_by_x_and_temperature_twice(mapped):
 
 
 def test_the_gradient_by_alpha():
-    x, alpha = drawn(3, 6).requires_grad_(), torch.tensor([[1.1], [1.5], [2.6]], dtype=torch.float64, requires_grad=True)
+    x, alpha = (
+        drawn(3, 6).requires_grad_(),
+        torch.tensor([[1.1], [1.5], [2.6]], dtype=torch.float64, requires_grad=True),
+    )
     assert gradcheck(lambda x, a: entmax(x, alpha=a), (x, alpha))
     assert gradgradcheck(lambda x, a: entmax(x, alpha=a), (x, alpha))
     rows = torch.stack([entmax(x[i], alpha=alpha[i].item()) for i in range(3)])

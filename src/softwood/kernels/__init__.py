@@ -10,6 +10,8 @@ from softwood.kernels._arborescence import best_arborescences
 from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves, sum_leaves
 from softwood.kernels._deal import deal
 from softwood.kernels._dense import MISSING, dense_leaf_indices
+from softwood.kernels._isotonic import block_sums, permutahedron_kl, permutahedron_l2
+from softwood.kernels._order import sort_rows
 from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, polish, tree_cost
 from softwood.kernels._quantile import group_quantiles
 from softwood.kernels._score import Packed, pack, raw_scores
@@ -33,6 +35,7 @@ __all__ = [
     "Problem",
     "best_arborescences",
     "best_splits",
+    "block_sums",
     "boosted_leaves",
     "deal",
     "dense_leaf_indices",
@@ -48,12 +51,15 @@ __all__ = [
     "node_covers",
     "pack",
     "path_nodes",
+    "permutahedron_kl",
+    "permutahedron_l2",
     "polish",
     "raw_scores",
     "scatter_leaves",
     "shapley_values",
     "simplex_pullback_rows",
     "simplex_rows",
+    "sort_rows",
     "sum_leaves",
     "threshold_rows",
     "tree_cost",

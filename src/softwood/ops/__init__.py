@@ -8,6 +8,8 @@ makes the answers of its row NaN. Indices come back as a lazy ``SoftPermutation`
 """
 
 from softwood.ops._argmax import Argmax, Entmax, LogSumExp, PNorm, Softmax, argmax, argmin, max, min, one_hot
+from softwood.ops._isotonic import Isotonic
+from softwood.ops._rank import rank
 from softwood.ops._sample import (
     concrete_log_prob,
     gumbel_softmax,
@@ -18,6 +20,7 @@ from softwood.ops._sample import (
 from softwood.ops._sample_graphs import sample_graph, sample_tree
 from softwood.ops._selection import DensePermutation, DenseSelection, SoftPermutation, SoftSelection
 from softwood.ops._simplex import entmax, entmax15, softmax, sparsemax
+from softwood.ops._sort import argsort, sort
 from softwood.ops._structured_chain import LinearChain
 from softwood.ops._structured_paths import Alignment, DagPath
 from softwood.ops._structured_projective import ProjectiveTree
@@ -35,6 +38,7 @@ __all__ = [
     "DenseSelection",
     "Entmax",
     "FactoredPlan",
+    "Isotonic",
     "KSubset",
     "Knapsack",
     "LinePlan",
@@ -48,6 +52,7 @@ __all__ = [
     "SpanningTree",
     "argmax",
     "argmin",
+    "argsort",
     "assignment",
     "concrete_log_prob",
     "entmax",
@@ -59,11 +64,13 @@ __all__ = [
     "max",
     "min",
     "one_hot",
+    "rank",
     "sample_bernoulli",
     "sample_graph",
     "sample_tree",
     "sinkhorn",
     "softmax",
+    "sort",
     "sparsemax",
     "transport_1d",
 ]

@@ -38,7 +38,7 @@ def move_last(x: Tensor, dim: int) -> Tensor:
     if not -x.ndim <= dim < x.ndim:
         raise InputError("dim is out of range", got=dim, allowed=f"-{x.ndim} to {x.ndim - 1}",
                          fix="pass an axis that x has")  # fmt: skip
-    x = x.movedim(dim, -1)
+    x = x if dim in (-1, x.ndim - 1) else x.movedim(dim, -1)
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -49,7 +49,28 @@ def move_back(y: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
         >>> move_back(torch.zeros(3, 2), 0).shape
         torch.Size([2, 3])
     """
-    return y.movedim(-1, dim) if dtype is None else y.movedim(-1, dim).to(dtype)
+    y = y if dim in (-1, y.ndim - 1) else y.movedim(-1, dim)
+    return y if dtype is None else y.to(dtype)
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """Return ``x [..., n]`` as ``[rows, n]``, the shape in which kernels take it.
+
+    Example:
+        >>> as_rows(torch.zeros(2, 3, 4)).shape, as_rows(torch.zeros(4)).shape
+        (torch.Size([6, 4]), torch.Size([1, 4]))
+    """
+    return x.unsqueeze(0) if x.ndim == 1 else x if x.ndim == 2 else x.flatten(0, -2)
+
+
+def from_rows(y: Tensor, x: Tensor) -> Tensor:
+    """Return ``y [rows, n]`` in the shape of the ``x`` whose rows it answers.
+
+    Example:
+        >>> from_rows(torch.zeros(6, 4), torch.zeros(2, 3, 4)).shape
+        torch.Size([2, 3, 4])
+    """
+    return y if x.ndim == 2 else y.reshape(x.shape)
 
 
 def mask_last(mask: Tensor | None, x: Tensor, dim: int) -> Tensor | None:

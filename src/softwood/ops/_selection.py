@@ -84,6 +84,9 @@ class SoftSelection(ABC):
     def _to_rows(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
         """Return values ``[*shape, *features]`` as ``[*batch, f, n]``."""
         axes = len(shape)
+        if not values.is_floating_point():
+            raise InputError("values are not floating", got=values.dtype, allowed="a floating tensor",
+                             fix="pass values.float()")  # fmt: skip
         if values.shape[:axes] != shape:
             raise InputError("values do not fit the selection", got=f"shape {tuple(values.shape)}",
                              allowed=f"{shape}, with any axes behind", fix="pass one value for each item")  # fmt: skip
