@@ -91,6 +91,19 @@ def show_predict(found: dict[str, Any], out: Output) -> None:
     out.say(f"Not installed, so not compared: {', '.join(found['absent']) or 'none'}")
 
 
+def show_estimators(found: dict[str, Any], out: Output) -> None:
+    """Print what ``bench_estimators`` returned."""
+    from softwood.cli._bench_estimators import HEADS, table_rows
+
+    for problem in found["problems"]:
+        out.say(grid(f"{problem['name']}: {problem['problem']}", HEADS, table_rows(problem)))
+        out.say(f"reference: {problem['reference_detail']}")
+        for text in problem["warnings"]:
+            out.say(f"warning: {text}")
+        out.say(f"take: {problem['recommendation']}. {problem['reason']}")
+        out.say()
+
+
 def _finish(found: dict[str, Any], file: Path | None, out: Output) -> int:
     content = {**found, "where": _machine()}
     if file is not None:
@@ -180,4 +193,22 @@ def register(app: typer.Typer) -> None:
                 told=lambda row: report(f"{row['model']}, {row['engine']}", 0.0),
             )  # fmt: skip
         show_predict(found, console)
+        return _finish(found, out, console)
+
+    @bench.command()
+    def estimators(
+        repeats: Annotated[int, typer.Option(help="Estimates of each estimator.", min=100)] = 20_000,
+        seed: Annotated[int, typer.Option(help="Of the estimates; the problems are fixed.")] = 0,
+        quick: Quick = False,
+        out: OutFile = None,
+        progress: Progress = None,
+        as_json: Json = False,
+    ) -> int:
+        """Measure bias, variance and cost of gradient estimators on four problems whose truth is known."""
+        from softwood.cli._bench_estimators import bench_estimators
+
+        console = Output(as_json, progress)
+        with console.stages() as report:
+            found = bench_estimators(500 if quick else repeats, seed, lambda name: report(name, 0.0))
+        show_estimators(found, console)
         return _finish(found, out, console)

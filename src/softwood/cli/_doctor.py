@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from softwood.cli._console import Output
+from softwood.cli._doctor_gradients import register as _gradients
 from softwood.cli._options import Json
 
 _MODULES = {"scikit-learn": "sklearn"}  # where the module is not called as its package
@@ -147,14 +148,19 @@ def _try(name: str, step: Callable[[], str]) -> dict[str, Any]:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
+    doctor = typer.Typer(rich_markup_mode=None)
+    app.add_typer(doctor, name="doctor")
+    _gradients(doctor)
 
-    @app.command()
-    def doctor(as_json: Json = False) -> int:
-        """Say what is installed and whether it works.
+    @doctor.callback(invoke_without_command=True)
+    def installation(context: typer.Context, as_json: Json = False) -> int:
+        """Say what is installed and whether it works; `doctor gradients` looks at a function of yours.
 
         Exit code 1 if a check fails.
         """
+        if context.invoked_subcommand is not None:
+            return 0
         console = Output(as_json)
         found = examine()
         console.say(f"softwood {found['softwood']}, Python {found['python']}, {found['platform']}")

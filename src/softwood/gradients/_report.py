@@ -112,6 +112,11 @@ class GradientReport:
         return write_atomic(path, draw_report(self.problem, self.rows, self.recommendation))
 
 
+def decimal(value: float) -> str:
+    """Return three digits after the point, fewer of a large number."""
+    return f"{value:.3f}" if value < 1000 else f"{value:.3g}"
+
+
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -121,7 +126,7 @@ def _texts(row: EstimatorRow) -> Sequence[str]:
     if math.isnan(row.bias):
         return (name, "-", "-", "-", "-", "-", "-", row.failure)
     return (
-        name, f"{row.bias:.3f}", f"{row.bias_low:.3f} to {row.bias_high:.3f}", f"{row.variance:.3g}",
+        name, decimal(row.bias), f"{decimal(row.bias_low)} to {decimal(row.bias_high)}", f"{row.variance:.3g}",
         f"{row.cosine:.3f}", f"{row.calls:.3g}", f"{1e6 * row.seconds:.3g}", row.failure,
     )  # fmt: skip
 
