@@ -74,10 +74,8 @@ def test_gradients_by_x_and_temperature_twice(mapped):
 
 
 def test_the_gradient_by_alpha():
-    x, alpha = (
-        drawn(3, 6).requires_grad_(),
-        torch.tensor([[1.1], [1.5], [2.6]], dtype=torch.float64, requires_grad=True),
-    )
+    x = drawn(3, 6).requires_grad_()
+    alpha = torch.tensor([[1.1], [1.5], [2.6]], dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda x, a: entmax(x, alpha=a), (x, alpha))
     assert gradgradcheck(lambda x, a: entmax(x, alpha=a), (x, alpha))
     rows = torch.stack([entmax(x[i], alpha=alpha[i].item()) for i in range(3)])

@@ -11,6 +11,7 @@ LOGISTIC, LAPLACE, POWER, EXPONENTIAL = 0, 1, 2, 3
 
 _SUMS = {"reassoc", "contract", "nsz"}  # a sum may be taken in any order; NaN and infinity keep their meaning
 _PASSES = 200  # bisection alone needs about 60
+_WIDE = 40.0  # spread of the values, in units of the step
 _CLOSE = 1e-13  # error of the sum by k: what rounding leaves of it
 
 
@@ -92,17 +93,12 @@ def _sums(kind: int, q: float, x: np.ndarray, size: int, tau: float) -> tuple[fl
 
 
 @njit(nogil=True, cache=True)
-def _root(kind: int, q: float, x: np.ndarray, size: int, k: float, low: float, high: float) -> float:
-    """Return tau with sum F(x - tau) = k, for finite x and 0 < k < size."""
+def _root(kind: int, q: float, x: np.ndarray, size: int, k: float, low: float, high: float, tau: float) -> float:
+    """Return tau with sum F(x - tau) = k, for finite x in [low, high] and 0 < k < size, by Newton from a guess."""
     rest = size - k
     shift = _inverse(kind, q, k / size)
     low, high = low - shift, high - shift
-    tau = 0.5 * (low + high)
-    if kind in (LOGISTIC, EXPONENTIAL):
-        total, top = 0.0, high + shift  # the tail of either is at most exp: a bound that is nearly tight for small k
-        for i in range(size):
-            total += math.exp(x[i] - top)
-        tau = min(max(top + math.log(total) - math.log(k), low), high)
+    tau = min(max(tau, low), high)
     for _ in range(_PASSES):
         inside, outside, slope = _sums(kind, q, x, size, tau)
         # the smaller side is compared, because the larger one carries its rounding
@@ -127,6 +123,19 @@ def _root(kind: int, q: float, x: np.ndarray, size: int, k: float, low: float, h
             return tau
         tau = step
     return tau
+
+
+@njit(nogil=True, cache=True)
+def _solve(kind: int, q: float, x: np.ndarray, size: int, k: float, low: float, high: float) -> float:
+    """Return the root, from a guess that suits the spread of x."""
+    if kind == POWER:
+        return _root(kind, q, x, size, k, low, high, 0.5 * (low + high))
+    if high - low > _WIDE:  # steep steps: the cheap straight ones lead close
+        return _root(kind, q, x, size, k, low, high, _root(POWER, 1.0, x, size, k, low, high, 0.5 * (low + high)) + 0.5)
+    total = 0.0  # the tails are about exp: for small k the guess is nearly right
+    for i in range(size):
+        total += math.exp(x[i] - high)
+    return _root(kind, q, x, size, k, low, high, high + math.log(total / k))
 
 
 @njit(nogil=True, cache=True)
@@ -181,7 +190,7 @@ def threshold_rows(x: np.ndarray, k: np.ndarray, kind: int, q: float, out: np.nd
         elif left == 0.0:
             tau[row] = np.inf
         else:
-            tau[row] = _root(kind, q, finite, size, left, low, high)
+            tau[row] = _solve(kind, q, finite, size, left, low, high)
         for i in range(n):
             value = np.float64(x[row, i])
             if abs(value) == np.inf or abs(tau[row]) == np.inf:

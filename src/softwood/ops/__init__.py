@@ -26,6 +26,8 @@ from softwood.ops._structured_paths import Alignment, DagPath
 from softwood.ops._structured_projective import ProjectiveTree
 from softwood.ops._structured_subsets import Knapsack, KSubset
 from softwood.ops._structured_trees import Arborescence, SpanningTree
+from softwood.ops._topk import Halving, NeuralSort, topk
+from softwood.ops._topk_mask import Budget, LapSum, Permutahedron, Threshold, Transport, topk_mask
 from softwood.ops._transport import assignment, sinkhorn
 from softwood.ops._transport_fast import FactoredPlan, LinePlan, low_rank_transport, transport_1d
 
@@ -33,23 +35,30 @@ __all__ = [
     "Alignment",
     "Arborescence",
     "Argmax",
+    "Budget",
     "DagPath",
     "DensePermutation",
     "DenseSelection",
     "Entmax",
     "FactoredPlan",
+    "Halving",
     "Isotonic",
     "KSubset",
     "Knapsack",
+    "LapSum",
     "LinePlan",
     "LinearChain",
     "LogSumExp",
+    "NeuralSort",
     "PNorm",
+    "Permutahedron",
     "ProjectiveTree",
     "SoftPermutation",
     "SoftSelection",
     "Softmax",
     "SpanningTree",
+    "Threshold",
+    "Transport",
     "argmax",
     "argmin",
     "argsort",
@@ -72,5 +81,7 @@ __all__ = [
     "softmax",
     "sort",
     "sparsemax",
+    "topk",
+    "topk_mask",
     "transport_1d",
 ]
