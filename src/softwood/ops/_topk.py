@@ -68,8 +68,8 @@ class _RowPicks(_Picks):
         blocks = self._blocks()
         if len(blocks) <= 1:
             return block(values, 0, self._k)
-        options = {"use_reentrant": False, "preserve_rng_state": False}
-        return torch.cat([checkpoint(block, values, *ends, **options) for ends in blocks], -1)
+        made = [checkpoint(block, values, *ends, use_reentrant=False, preserve_rng_state=False) for ends in blocks]
+        return torch.cat(made, -1)
 
     def _matrix(self) -> Tensor:
         return self._rows(0, self._k)
@@ -105,6 +105,12 @@ class _NeuralPicks(_RowPicks):
         return softmax_last(logits.masked_fill(absent.unsqueeze(-2), -math.inf))
 
 
+def _parts(ordered: Tensor, pairs: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return those who go through, the better and the worse halves of the pairs, along the last axis."""
+    size = ordered.shape[-1]
+    return ordered[..., : size - 2 * pairs], ordered[..., size - 2 * pairs : size - pairs], ordered[..., size - pairs :]
+
+
 class _HalvingPicks(_Picks):
     def _rounds(self) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Return for each round the order of its items and the weights of the winners, and the last order."""
@@ -113,7 +119,7 @@ class _HalvingPicks(_Picks):
             size = score.shape[-1]
             pairs = size - max(self._k, (size + 1) // 2)
             score, order = score.sort(-1, descending=True)
-            through, best, worst = score.split((size - 2 * pairs, pairs, pairs), -1)
+            through, best, worst = _parts(score, pairs)
             worst = worst.flip(-1)
             alone = worst == -math.inf
             worst = torch.where(alone, 0.0, worst)
@@ -128,7 +134,7 @@ class _HalvingPicks(_Picks):
         for order, share in rounds:
             pairs = share.shape[-1]
             values = values.gather(-1, order.unsqueeze(-2).expand(*values.shape[:-1], -1))
-            through, best, worst = values.split((values.shape[-1] - 2 * pairs, pairs, pairs), -1)
+            through, best, worst = _parts(values, pairs)
             mixed = share.unsqueeze(-2) * best + (1.0 - share).unsqueeze(-2) * worst.flip(-1)
             values = torch.cat((through, mixed), -1)
         return values.gather(-1, last.unsqueeze(-2).expand(*values.shape[:-1], -1))
