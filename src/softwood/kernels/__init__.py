@@ -11,6 +11,7 @@ from softwood.kernels._boost import boosted_leaves, grow_boosted, scatter_leaves
 from softwood.kernels._deal import deal
 from softwood.kernels._dense import MISSING, dense_leaf_indices
 from softwood.kernels._isotonic import block_sums, permutahedron_kl, permutahedron_l2
+from softwood.kernels._lapsum import laplace_quantiles, laplace_sums
 from softwood.kernels._order import sort_rows
 from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, polish, tree_cost
 from softwood.kernels._quantile import group_quantiles
@@ -43,6 +44,8 @@ __all__ = [
     "grow",
     "grow_boosted",
     "kick",
+    "laplace_quantiles",
+    "laplace_sums",
     "leaf_cost",
     "leaf_indices",
     "leaf_paths",

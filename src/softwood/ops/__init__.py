@@ -9,6 +9,7 @@ makes the answers of its row NaN. Indices come back as a lazy ``SoftPermutation`
 
 from softwood.ops._argmax import Argmax, Entmax, LogSumExp, PNorm, Softmax, argmax, argmin, max, min, one_hot
 from softwood.ops._isotonic import Isotonic
+from softwood.ops._lapsum import LapSum
 from softwood.ops._rank import rank
 from softwood.ops._sample import (
     concrete_log_prob,

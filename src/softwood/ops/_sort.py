@@ -11,10 +11,11 @@ from softwood.core import capability
 from softwood.gradients import straight_through
 from softwood.ops._axes import full_precision, mask_last, move_back, move_last, temperature_last
 from softwood.ops._isotonic import Isotonic
+from softwood.ops._lapsum import LapSum
 from softwood.ops._relax import resolve
 from softwood.ops._selection import SoftPermutation
 
-RELAXATIONS = {"isotonic-l2": Isotonic("l2"), "isotonic-kl": Isotonic("kl")}
+RELAXATIONS = {"isotonic-l2": Isotonic("l2"), "isotonic-kl": Isotonic("kl"), "lapsum": LapSum()}
 
 
 @capability("operation", cost="O(n log n) time, O(n) memory (isotonic, lapsum); softsort and neuralsort O(n^2) time")
