@@ -28,7 +28,7 @@ from softwood.ops._structured_projective import ProjectiveTree
 from softwood.ops._structured_subsets import Knapsack, KSubset
 from softwood.ops._structured_trees import Arborescence, SpanningTree
 from softwood.ops._topk import Halving, NeuralSort, topk
-from softwood.ops._topk_mask import Budget, LapSum, Permutahedron, Threshold, Transport, topk_mask
+from softwood.ops._topk_mask import Budget, Permutahedron, Threshold, Transport, topk_mask
 from softwood.ops._transport import assignment, sinkhorn
 from softwood.ops._transport_fast import FactoredPlan, LinePlan, low_rank_transport, transport_1d
 

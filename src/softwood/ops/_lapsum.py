@@ -211,6 +211,8 @@ class LaplacePermutation(SoftPermutation):
 class LapSum:
     """Smoothed ranks by a sum of Laplace distribution functions, and their inverse (Struski et al., 2025).
 
+    In ``topk_mask``: steps of the Laplace distribution at the threshold at which they add up to k.
+
     Example:
         >>> LapSum()
         LapSum()

@@ -12,6 +12,7 @@ from softwood.core import InputError, capability, check_number
 from softwood.gradients import straight_through
 from softwood.kernels import EXPONENTIAL, LAPLACE, LOGISTIC, POWER
 from softwood.ops._axes import full_precision, move_back
+from softwood.ops._lapsum import LapSum
 from softwood.ops._relax import resolve
 from softwood.ops._simplex import scaled
 from softwood.ops._threshold import steps_to
@@ -20,11 +21,6 @@ from softwood.ops._threshold import steps_to
 @dataclass(frozen=True)
 class Threshold:
     """Logistic steps at the threshold at which they add up to k."""
-
-
-@dataclass(frozen=True)
-class LapSum:
-    """Steps of the Laplace distribution at the threshold at which they add up to k."""
 
 
 @dataclass(frozen=True)
