@@ -24,6 +24,7 @@ _ROOMS = (
     "lifecycle",
     "losses",
     "ops",
+    "papers",
     "report",
     "trees",
 )

@@ -18,6 +18,7 @@ from softwood.cli._doctor import register as _doctor
 from softwood.cli._explain import register as _explain_row
 from softwood.cli._export import register as _export
 from softwood.cli._fit import register as _fit
+from softwood.cli._papers import register as _papers
 from softwood.cli._report import register as _report
 from softwood.cli._use import register as _use
 from softwood.core import SoftwoodError
@@ -28,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for _register in (_fit, _distill, _use, _explain_row, _export, _report, _bench, _doctor, _demo):
+for _register in (_fit, _distill, _use, _explain_row, _export, _report, _papers, _bench, _doctor, _demo):
     _register(app)
 
 
