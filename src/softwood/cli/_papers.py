@@ -92,7 +92,7 @@ def _chosen(ids: Sequence[str], family: str | None, everything: bool) -> list[st
     for id in chosen:
         load(id)
     if not chosen:
-        raise InputError("no paper of this family is built", got=family or "--all", allowed="a family with built papers",
+        raise InputError("no paper of this family is built", got=family or "--all", allowed="a family that has some",
                          fix="softwood papers lists them")  # fmt: skip
     return chosen
 

@@ -6,6 +6,7 @@ A paper's method lives in the room of what it learns. Its file in this room says
 """
 
 from softwood.papers._eject import eject
+from softwood.papers._gallery import pages
 from softwood.papers._paper import FAMILIES, KINDS, ORIGINS, SIZES, Bar, Evidence, Measure, NeedsData, Paper
 from softwood.papers._run import check_here, expected_seconds, record_of, reproduce, run_seed
 from softwood.papers._shelf import VERDICTS, Entry, built, entries, evidence_folder, load, read_record, verdict
@@ -29,6 +30,7 @@ __all__ = [
     "evidence_folder",
     "expected_seconds",
     "load",
+    "pages",
     "read_record",
     "record_of",
     "reproduce",

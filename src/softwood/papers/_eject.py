@@ -30,6 +30,10 @@ def eject(id: str) -> str:
 
     Raises:
         InputError: the paper is not built.
+
+    Example:
+        >>> print(eject("gumbel-softmax").splitlines()[2])
+        import argparse
     """
     module = load(id)
     source = Path(str(module.__file__)).read_text(encoding="utf-8")

@@ -35,6 +35,10 @@ def expected_seconds(paper: Paper, size: str) -> float:
     Args:
         paper: that is built.
         size: one of ``SIZES``.
+
+    Example:
+        >>> expected_seconds(load("gumbel-softmax").PAPER, "smoke")
+        2.0
     """
     return {"smoke": SMOKE_SECONDS, "quick": paper.seconds, "full": math.inf}[check_choice("size", size, SIZES)]
 
@@ -51,6 +55,10 @@ def run_seed(id: str, size: str, seed: int, limit: float | None = None) -> dict[
     Returns:
         JSON content: ``outcome`` (``"ran"``, ``"crashed"``, ``"too slow"`` or ``"needs data"``), ``error``,
         ``seconds``, and of a run its ``evidence``.
+
+    Example:
+        >>> run_seed("gumbel-softmax", "smoke", 0, limit=0.01)["outcome"]
+        'too slow'
     """
     paper: Paper = load(id).PAPER
     if limit is None:
@@ -82,6 +90,10 @@ def check_here(id: str, size: str, seed: int) -> dict[str, Any]:
         id: of a paper that is built.
         size: one of ``SIZES``.
         seed: of everything random.
+
+    Example:
+        >>> check_here("gumbel-softmax", "smoke", 0)["outcome"]
+        'ran'
     """
     try:
         evidence = load(id).check(check_choice("size", size, SIZES), seed)
@@ -116,6 +128,12 @@ def reproduce(
 
     Raises:
         InputError: a paper is not built, or an option is out of range.
+
+    Example:
+        >>> import tempfile
+        >>> records = reproduce(["gumbel-softmax"], "smoke", [0], folder=tempfile.mkdtemp())
+        >>> records["gumbel-softmax"]["outcome"]
+        'ran'
     """
     seeds = [check_number("seed", seed, low=0, integer=True) for seed in seeds]
     if not seeds or not ids:
@@ -161,6 +179,11 @@ def record_of(paper: Paper, size: str, runs: Sequence[dict[str, Any]]) -> dict[s
         paper: that was checked.
         size: at which.
         runs: one for each seed, with its ``seed``.
+
+    Example:
+        >>> run = {"seed": 0, "seconds": 2.0, "outcome": "crashed", "error": "it broke", "evidence": None}
+        >>> record_of(load("gumbel-softmax").PAPER, "smoke", [run])["outcome"]
+        'crashed'
     """
     failed = [run for run in runs if run["outcome"] != "ran"]
     found = [run["evidence"] for run in runs if run["outcome"] == "ran"]

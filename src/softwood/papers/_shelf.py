@@ -90,6 +90,10 @@ def load(id: str) -> ModuleType:
 
     Raises:
         InputError: there is no such paper, or it is not built.
+
+    Example:
+        >>> load("gumbel-softmax").PAPER.year
+        2016
     """
     name = module_name(id)
     if not _path(name).exists():
@@ -128,6 +132,10 @@ def verdict(paper: Paper, record: dict[str, Any] | None) -> str:
     Args:
         paper: that is built.
         record: content of its evidence file, or None.
+
+    Example:
+        >>> verdict(load("gumbel-softmax").PAPER, None)
+        'stale'
     """
     if record is None or record["hash"] != source_hash(paper):
         return "stale"
@@ -137,7 +145,12 @@ def verdict(paper: Paper, record: dict[str, Any] | None) -> str:
 
 
 def evidence_folder() -> Path:
-    """Return where the evidence lies: in the package, or in a checkout beside ``src``."""
+    """Return where the evidence lies: in the package, or in a checkout beside ``src``.
+
+    Example:
+        >>> evidence_folder().name
+        'evidence'
+    """
     inside = _PACKAGE / "evidence"
     return inside if inside.is_dir() else _PACKAGE.parent.parent / "evidence"
 
@@ -147,6 +160,10 @@ def read_record(id: str, folder: Path) -> dict[str, Any] | None:
 
     Raises:
         DamagedFileError: it is no evidence file.
+
+    Example:
+        >>> read_record("sau", Path("nowhere")) is None
+        True
     """
     path = folder / f"{id}.json"
     if not path.exists():
