@@ -10,6 +10,7 @@ makes the answers of its row NaN. Indices come back as a lazy ``SoftPermutation`
 from softwood.ops._argmax import Argmax, Entmax, LogSumExp, PNorm, Softmax, argmax, argmin, max, min, one_hot
 from softwood.ops._isotonic import Isotonic
 from softwood.ops._lapsum import LapSum
+from softwood.ops._pairwise import NeuralSort, Pairwise, SoftSort
 from softwood.ops._rank import rank
 from softwood.ops._sample import (
     concrete_log_prob,
@@ -27,7 +28,7 @@ from softwood.ops._structured_paths import Alignment, DagPath
 from softwood.ops._structured_projective import ProjectiveTree
 from softwood.ops._structured_subsets import Knapsack, KSubset
 from softwood.ops._structured_trees import Arborescence, SpanningTree
-from softwood.ops._topk import Halving, NeuralSort, topk
+from softwood.ops._topk import Halving, topk
 from softwood.ops._topk_mask import Budget, Permutahedron, Threshold, Transport, topk_mask
 from softwood.ops._transport import assignment, sinkhorn
 from softwood.ops._transport_fast import FactoredPlan, LinePlan, low_rank_transport, transport_1d
@@ -52,10 +53,12 @@ __all__ = [
     "LogSumExp",
     "NeuralSort",
     "PNorm",
+    "Pairwise",
     "Permutahedron",
     "ProjectiveTree",
     "SoftPermutation",
     "SoftSelection",
+    "SoftSort",
     "Softmax",
     "SpanningTree",
     "Threshold",

@@ -223,8 +223,8 @@ class LapSum:
     ) -> tuple[Tensor, SoftPermutation]:
         """Return the values ``[..., n]`` and the permutation of ``x [..., n]``."""
         n = x.shape[-1]
-        scaled, weights = _present(x / temperature, mask)
-        order = _order(x, mask, descending)
+        scaled, weights = present_last(x / temperature, mask)
+        order = order_last(x, mask, descending)
         data = as_rows(-scaled if descending else scaled)
         targets = torch.arange(n, device=x.device, dtype=data.dtype) + 0.5
         values = from_rows(laplace_quantiles(targets.expand(data.shape), data, as_rows(weights)), x)
@@ -236,21 +236,31 @@ class LapSum:
 
     def rank(self, x: Tensor, temperature: float | Tensor, mask: Tensor | None) -> Tensor:
         """Return the ranks ``[..., n]``, from 1 for the smallest, of ``x [..., n]``."""
-        scaled, weights = _present(x / temperature, mask)
+        scaled, weights = present_last(x / temperature, mask)
         data = as_rows(scaled)
         ranks = from_rows(laplace_sums(data, data, as_rows(weights), 0), x) + 0.5
         return ranks if mask is None else ranks.masked_fill(~mask, 0.0)
 
 
-def _present(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return ``x`` with 0 where an entry is absent, and weights 1 and 0."""
+def present_last(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return ``x`` with 0 where an entry is absent, and weights 1 and 0.
+
+    Example:
+        >>> present_last(torch.tensor([3.0, 4.0]), torch.tensor([True, False]))
+        (tensor([3., 0.]), tensor([1., 0.]))
+    """
     if mask is None:
         return x, torch.ones_like(x, requires_grad=False)
     return x.masked_fill(~mask, 0.0), mask.to(x.dtype)
 
 
-def _order(x: Tensor, mask: Tensor | None, descending: bool) -> Tensor:
-    """Return the hard order, the absent last."""
+def order_last(x: Tensor, mask: Tensor | None, descending: bool) -> Tensor:
+    """Return the hard order, the absent last.
+
+    Example:
+        >>> order_last(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([True, False, True]), True)
+        tensor([0, 2, 1])
+    """
     order = x.detach().argsort(dim=-1, descending=descending, stable=True)
     if mask is None:
         return order

@@ -12,9 +12,15 @@ from softwood.gradients import straight_through
 from softwood.ops._axes import full_precision, mask_last, move_back, move_last, temperature_last
 from softwood.ops._isotonic import Isotonic
 from softwood.ops._lapsum import LapSum
+from softwood.ops._pairwise import Pairwise
 from softwood.ops._relax import resolve
 
-RELAXATIONS = {"isotonic-l2": Isotonic("l2"), "isotonic-kl": Isotonic("kl"), "lapsum": LapSum()}
+RELAXATIONS = {
+    "isotonic-l2": Isotonic("l2"),
+    "isotonic-kl": Isotonic("kl"),
+    "lapsum": LapSum(),
+    "pairwise": Pairwise(),
+}
 
 
 @capability("operation", cost="O(n log n) time, O(n) memory (isotonic, lapsum); pairwise O(n^2) time")

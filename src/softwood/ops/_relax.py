@@ -25,7 +25,7 @@ def resolve(relax: Any, known: Mapping[str, Any]) -> Any:
     """
     if isinstance(relax, str):
         return known[check_choice("relax", relax, known)]
-    if not any(type(relax) is type(one) for one in known.values()):
+    if not isinstance(relax, tuple({type(one) for one in known.values()})):
         kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in known.values()))
         raise InputError("relax is unknown", got=repr(relax), allowed=f"{', '.join(map(repr, known))}; or {kinds}(...)",
                          fix="pass one of these names")  # fmt: skip

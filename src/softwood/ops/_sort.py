@@ -12,10 +12,17 @@ from softwood.gradients import straight_through
 from softwood.ops._axes import full_precision, mask_last, move_back, move_last, temperature_last
 from softwood.ops._isotonic import Isotonic
 from softwood.ops._lapsum import LapSum
+from softwood.ops._pairwise import NeuralSort, SoftSort
 from softwood.ops._relax import resolve
 from softwood.ops._selection import SoftPermutation
 
-RELAXATIONS = {"isotonic-l2": Isotonic("l2"), "isotonic-kl": Isotonic("kl"), "lapsum": LapSum()}
+RELAXATIONS = {
+    "isotonic-l2": Isotonic("l2"),
+    "isotonic-kl": Isotonic("kl"),
+    "lapsum": LapSum(),
+    "softsort": SoftSort(),
+    "neuralsort": NeuralSort(),
+}
 
 
 @capability("operation", cost="O(n log n) time, O(n) memory (isotonic, lapsum); softsort and neuralsort O(n^2) time")
