@@ -11,7 +11,8 @@ from softwood.ops._argmax import Argmax, Entmax, LogSumExp, PNorm, Softmax, argm
 from softwood.ops._isotonic import Isotonic
 from softwood.ops._lapsum import LapSum
 from softwood.ops._pairwise import NeuralSort, Pairwise, SoftSort
-from softwood.ops._rank import rank
+from softwood.ops._quantile import median, quantile, trimmed_mean
+from softwood.ops._rank import dense_rank, percentile_rank, rank
 from softwood.ops._sample import (
     concrete_log_prob,
     gumbel_softmax,
@@ -68,6 +69,7 @@ __all__ = [
     "argsort",
     "assignment",
     "concrete_log_prob",
+    "dense_rank",
     "entmax",
     "entmax15",
     "gumbel_softmax",
@@ -75,8 +77,11 @@ __all__ = [
     "hard_concrete_probability",
     "low_rank_transport",
     "max",
+    "median",
     "min",
     "one_hot",
+    "percentile_rank",
+    "quantile",
     "rank",
     "sample_bernoulli",
     "sample_graph",
@@ -88,4 +93,5 @@ __all__ = [
     "topk",
     "topk_mask",
     "transport_1d",
+    "trimmed_mean",
 ]

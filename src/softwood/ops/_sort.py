@@ -25,7 +25,7 @@ RELAXATIONS = {
 }
 
 
-@capability("operation", cost="O(n log n) time, O(n) memory (isotonic, lapsum); softsort and neuralsort O(n^2) time")
+@capability("operation", cost="O(n log n) time, O(n) memory (isotonic, lapsum, softsort); neuralsort O(n^2) time")
 @full_precision
 def sort(
     x: Tensor,
@@ -44,11 +44,17 @@ def sort(
     to that, and its ends share their gradient. Its temperature is therefore in units of 1 / x. The permutation is the
     derivative of the values: averages over blocks. ``"isotonic-kl"`` is nearest in relative entropy of exponentials.
 
+    The others have a temperature in units of x, and a permutation with a gradient. ``"lapsum"``: the values at which
+    the sum of Laplace distribution functions around the entries is 1/2, 3/2, ...; rows and columns of the permutation
+    sum to 1. ``"softsort"``: softmaxes of the distance to each sorted value, with all items or, as
+    ``SoftSort(window)``, those whose place is near. ``"neuralsort"``: softmaxes of
+    :math:`(n + 1 - 2 k) x_i - \sum_j |x_i - x_j|`, counted from the largest.
+
     Args:
         x: floating, any shape of one axis or more.
         dim: the axis.
         descending: largest first.
-        relax: ``"isotonic-l2"``, ``"isotonic-kl"``, or the dataclass.
+        relax: ``"isotonic-l2"``, ``"isotonic-kl"``, ``"lapsum"``, ``"softsort"``, ``"neuralsort"``, or the dataclass.
         temperature: :math:`\tau > 0`, a number, or a tensor of size 1 along the axis.
         hard: sorted values forward, the soft gradient backward; so for products of the permutation.
         mask: bool, True where an entry is present. The present come first; places behind them hold 0.
@@ -57,7 +63,7 @@ def sort(
         Values of x's shape and dtype, and the permutation over (place, item).
 
     Infinities stand at the ends and leave the others alone; beside a mask, where they cannot be told from the absent,
-    they make the row NaN. So does a NaN. Ties are sorted as ``torch.sort`` does.
+    they make the row NaN (isotonic; neuralsort always). So does a NaN. Ties are sorted as ``torch.sort`` does.
 
     Raises:
         InputError: x is not floating or has no such axis; ``relax``, ``temperature`` or ``mask`` is not usable.
@@ -71,9 +77,13 @@ def sort(
 
     Limit: as :math:`\tau \to 0`, ``torch.sort``.
 
-    Cost: O(n log n) time, O(n) memory for each row, forward and backward.
+    Cost: O(n log n) time, O(n) memory for each row, forward and backward; a window w O(n log n + n w) and O(n w);
+    neuralsort O(n^2) time, a block of rows of its matrix in memory.
 
-    Source: Blondel, Teboul, Berthet and Djolonga, "Fast Differentiable Sorting and Ranking", 2020.
+    Source: Blondel, Teboul, Berthet and Djolonga, "Fast Differentiable Sorting and Ranking", 2020; Struski et al.,
+    "LapSum - One Method to Differentiate Them All: Ranking, Sorting and Top-k Selection", 2025; Prillo and
+    Eisenschlos, "SoftSort", 2020; Grover, Wang, Zweig and Ermon, "Stochastic Optimization of Sorting Networks via
+    Continuous Relaxations", 2019.
     """
     relaxation = resolve(relax, RELAXATIONS)
     data = move_last(x, dim)
