@@ -10,7 +10,8 @@ two families, and within each the members swap without a change to the model:
   place. ``Perturbed()`` is right for any of them, ``Blackbox()`` and ``IMLE()`` for argmax solvers, ``SPSA()`` for a
   cost, ``Smoothing()`` for kinks and jumps, ``ImplicitMinimum()`` for what satisfies an equation.
 
-``check`` is the gradient doctor: it measures all that apply to a problem, and recommends one.
+``check`` is the gradient doctor: it measures all that apply to a problem, and recommends one. ``unroll_report`` says
+whether gradients through an iterated system can be trusted, ``kink_report`` and ``one_sided`` whether autograd can.
 """
 
 from softwood.gradients._blackbox import IMLE, AdaptiveStep, Blackbox, IdentityProjection, spo_plus_loss
@@ -20,6 +21,7 @@ from softwood.gradients._differences import SPSA, FiniteDifferences, LocalSPSA
 from softwood.gradients._disarm import DisARM
 from softwood.gradients._gumbel import GumbelSoftmax, Relaxation
 from softwood.gradients._implicit import HyperGradient, ImplicitFixedPoint, ImplicitMinimum, hypergradient
+from softwood.gradients._kinks import KinkLayer, KinkReport, OneSided, kink_report, one_sided
 from softwood.gradients._linear import ConjugateGradient, ExactSolve, Neumann
 from softwood.gradients._noise import SumOfGamma, per_instance
 from softwood.gradients._perturbed import Perturbed, fenchel_young_loss
@@ -27,6 +29,7 @@ from softwood.gradients._protocol import ChoiceEstimator, FunctionEstimator, Pat
 from softwood.gradients._report import EstimatorRow, GradientReport
 from softwood.gradients._score_function import Enumeration, MovingBaseline, ScoreFunction
 from softwood.gradients._smoothing import InverseVarianceMix, PiecewiseLinear, Smoothing, inverse_variance_mix
+from softwood.gradients._spectrum import UnrollReport, lyapunov, unroll_report
 from softwood.gradients._straight_through import ReinMax, StraightThrough, straight_through
 from softwood.gradients._unordered import UnorderedSet
 
@@ -53,9 +56,12 @@ __all__ = [
     "ImplicitFixedPoint",
     "ImplicitMinimum",
     "InverseVarianceMix",
+    "KinkLayer",
+    "KinkReport",
     "LocalSPSA",
     "MovingBaseline",
     "Neumann",
+    "OneSided",
     "PathwiseEstimator",
     "Perturbed",
     "PiecewiseLinear",
@@ -66,11 +72,16 @@ __all__ = [
     "StraightThrough",
     "SumOfGamma",
     "UnorderedSet",
+    "UnrollReport",
     "check",
     "fenchel_young_loss",
     "hypergradient",
     "inverse_variance_mix",
+    "kink_report",
+    "lyapunov",
+    "one_sided",
     "per_instance",
     "spo_plus_loss",
     "straight_through",
+    "unroll_report",
 ]

@@ -86,7 +86,7 @@ def function_candidates(sigma: float, x: Tensor, dims: int, around_solver: bool)
 
 def warm_up(estimator: ChoiceEstimator, loss_fn: Fn, logits: Tensor, seed: int, steps: int = 100) -> None:
     """Let what learns inside an estimator learn for a while, so that it is measured as it works in training."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(logits.device).manual_seed(seed)
     if isinstance(estimator, RELAX):
         control = estimator.control.to(logits)
         optimizer = torch.optim.Adam(control.parameters(), lr=0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -115,6 +116,7 @@ def _check_choices(
     batch_ndim = probe.ndim - 1
     truth = expectation_truth(loss_fn, logits, batch_ndim, seed)
     _no_gradient(truth)
+    truth = replace(truth, device=logits.device)
     candidates = choice_candidates(logits, batch_ndim) if estimators is None else estimators
     rows = []
     for place, (name, candidate) in enumerate(candidates.items()):
@@ -173,6 +175,7 @@ def _check_function(
     if truth is None:
         truth = smoothed_truth(whole, x, width, seed)
     _no_gradient(truth)
+    truth = replace(truth, device=x.device)
     asked = function_candidates(width, x, instance_dims, solver is not None) if estimators is None else estimators
     rows = []
     for place, (name, candidate) in enumerate(asked.items()):

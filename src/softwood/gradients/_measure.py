@@ -26,6 +26,7 @@ class Truth:
         directions: ``[m, n]``, orthonormal, or None for the coordinates themselves.
         kind: how it was found.
         detail: in words.
+        device: where the problem lives; the truth itself is kept on the CPU.
     """
 
     gradient: Tensor
@@ -33,6 +34,7 @@ class Truth:
     directions: Tensor | None
     kind: str
     detail: str
+    device: torch.device | str = "cpu"
 
     def seen(self, gradients: Tensor) -> Tensor:
         """Return estimates ``[r, n]`` as the truth sees them."""
@@ -67,7 +69,7 @@ def measure(
         unbiased: what the estimator claims.
         seed: of the generator.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(truth.device).manual_seed(seed)
     chunk = max(1, min(repeats, _MOST_NUMBERS // max(numbers, 1)))
     parts: list[Tensor] = []
     done, counter.count = 0, 0
@@ -75,7 +77,7 @@ def measure(
     try:
         while done < repeats:
             size = min(chunk, repeats - done)
-            parts.append(truth.seen(draw(size, generator).detach().double()))
+            parts.append(truth.seen(draw(size, generator).detach().cpu().double()))
             done += size
     except Exception as error:  # what fails on this problem is a finding, not a fault of the measurement
         says = str(getattr(error, "what", None) or error or type(error).__name__)

@@ -26,19 +26,19 @@ def expectation_truth(loss_fn: Fn, logits: Tensor, batch_ndim: int, seed: int) -
     if outcomes <= _MOST_OUTCOMES and outcomes * logits.numel() <= 25 * _MOST_NUMBERS:
         leaf = logits.clone().requires_grad_()
         expected = Enumeration(batch_ndim, _MOST_OUTCOMES).estimate(loss_fn, leaf)
-        gradient = torch.autograd.grad(expected.sum(), leaf)[0].flatten().double()
+        gradient = torch.autograd.grad(expected.sum(), leaf)[0].flatten().cpu().double()
         detail = f"enumeration of all {outcomes:,} outcomes, exact"
         return Truth(
             gradient, torch.zeros(len(gradient), len(gradient), dtype=torch.float64), None, "enumeration", detail
         )
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(logits.device).manual_seed(seed)
     samples, repeats = 16, max(200, min(4000, 100 * _MOST_NUMBERS // (16 * logits.numel())))
     chunk = max(1, min(repeats, _MOST_NUMBERS // (samples * logits.numel())))
     parts = []
     for size in [chunk] * (repeats // chunk):
         leaf = logits.expand(size, *logits.shape).clone().requires_grad_()
         loss = ScoreFunction().estimate(as_samples(loss_fn, logits.ndim), leaf, n_samples=samples, generator=generator)
-        parts.append(torch.autograd.grad(loss.sum(), leaf)[0].flatten(1).double())
+        parts.append(torch.autograd.grad(loss.sum(), leaf)[0].flatten(1).cpu().double())
     detail = (
         f"leave-one-out with {samples * sum(map(len, parts)):,} samples, as there are too many outcomes "
         f"({logits.shape[-1]} ** {choices}) to enumerate"
@@ -72,16 +72,16 @@ def differences_truth(fn: Fn, x: Tensor, seed: int, warnings: list[str]) -> Trut
     step = size * (1e-4 if exact else 1e-2)
     n = x.numel()
     directions = None
-    moves = torch.eye(n, dtype=at.dtype)
+    moves = torch.eye(n, dtype=at.dtype, device=x.device)
     if n > _MOST_COORDINATES:
         random = torch.randn(n, _DIRECTIONS, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
         directions = torch.linalg.qr(random).Q.T.contiguous()
-        moves = directions.to(at.dtype)
+        moves = directions.to(at)
 
     def slope(h: float) -> Tensor:
         moved = h * moves.reshape(-1, *x.shape)
         return torch.cat([
-            (_asked(fn, at + part) - _asked(fn, at - part)).double() / (2 * h)
+            (_asked(fn, at + part) - _asked(fn, at - part)).cpu().double() / (2 * h)
             for part in torch.split(moved, max(1, _MOST_NUMBERS // n))
         ])  # fmt: skip
 
@@ -109,14 +109,14 @@ def differences_truth(fn: Fn, x: Tensor, seed: int, warnings: list[str]) -> Trut
 
 def smoothed_truth(fn: Fn, x: Tensor, sigma: float, seed: int) -> Truth:
     """Return the gradient of the function's mean under Gaussian noise, with its covariance."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(x.device).manual_seed(seed)
     samples, repeats = 64, max(100, min(1000, 20 * _MOST_NUMBERS // (64 * x.numel())))
     around = Perturbed(sigma, samples, sampling="antithetic", dims=x.ndim)
     parts = []
     for _ in range(repeats):
         leaf = x.clone().requires_grad_()
         value = around.wrap(lambda at: _asked(fn, at), generator=generator)(leaf)
-        parts.append(torch.autograd.grad(value, leaf)[0].flatten().double())
+        parts.append(torch.autograd.grad(value, leaf)[0].flatten().cpu().double())
     return _from_samples(
         torch.stack(parts), "smoothed",
         f"gradient of the mean under Gaussian noise of width {sigma:.3g}, by leave-one-out with {samples * repeats:,} "
