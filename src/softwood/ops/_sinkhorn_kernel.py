@@ -58,7 +58,7 @@ def sinkhorn_potentials(
         if worst <= tolerance:
             break
         plan = (scores + f.unsqueeze(-1) + g.unsqueeze(-2)).exp()
-        _, step = _solve(plan, log_a.exp() - plan.sum(-1), log_b.exp() - plan.sum(-2))
+        _, step = solve(plan, log_a.exp() - plan.sum(-1), log_b.exp() - plan.sum(-2))
         for length in (1.0, 0.5, 0.1):
             f_new, g_new = rows_then_columns(scores, log_a, log_b, g + length * step)
             error_new = _row_error(scores, log_a, f_new, g_new)
@@ -84,7 +84,7 @@ def _(scores: Tensor, log_a: Tensor, log_b: Tensor, iterations: int, tolerance: 
     return torch.empty_like(log_a), torch.empty_like(log_b)
 
 
-def _solve(plan: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+def solve(plan: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
     r"""Return the least (u, v) with :math:`\sum_j P_{ij} (u_i + v_j) = p_i`, :math:`\sum_i P_{ij} (u_i + v_j) = q_j`.
 
     Conjugate gradients on the smaller system that is left when u is eliminated, in memory O(n m).
@@ -122,7 +122,7 @@ def _solve(plan: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
     return u - shift, v + shift
 
 
-transport_solve = torch.library.custom_op("softwood::transport_solve", _solve, mutates_args=())
+transport_solve = torch.library.custom_op("softwood::transport_solve", solve, mutates_args=())
 
 
 @transport_solve.register_fake
@@ -151,7 +151,7 @@ sinkhorn_potentials.register_autograd(_potentials_backward, setup_context=_save)
 transport_solve.register_autograd(_solve_backward, setup_context=_save)
 
 
-def _vmapped(operator: Any) -> Any:
+def vmapped(operator: Any) -> Any:
     """Return the rule under vmap: the mapped axis becomes one more batch axis."""
 
     def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, tuple[int, int]]:
@@ -166,5 +166,5 @@ def _vmapped(operator: Any) -> Any:
     return rule
 
 
-sinkhorn_potentials.register_vmap(_vmapped(sinkhorn_potentials))
-transport_solve.register_vmap(_vmapped(transport_solve))
+sinkhorn_potentials.register_vmap(vmapped(sinkhorn_potentials))
+transport_solve.register_vmap(vmapped(transport_solve))

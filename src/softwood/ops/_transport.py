@@ -7,12 +7,14 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import pad
 
-from softwood.core import capability, check_choice, check_number
+from softwood.core import InputError, capability, check_choice, check_number
 from softwood.gradients import straight_through
+from softwood.ops._birkhoff import birkhoff_potentials
 from softwood.ops._sinkhorn_kernel import rows_then_columns, sinkhorn_potentials
 from softwood.ops._structured import NEVER, scaled, working
 
 BACKWARDS = ("implicit", "unrolled")
+RELAXATIONS = ("sinkhorn", "birkhoff")
 
 
 def _potentials(
@@ -122,6 +124,7 @@ def _(scores: Tensor) -> Tensor:
 def assignment(
     scores: Tensor,
     *,
+    relax: str = "sinkhorn",
     temperature: float | Tensor = 0.1,
     hard: bool = False,
     mask: Tensor | None = None,
@@ -133,10 +136,13 @@ def assignment(
 
     Each row gets one column and no column more than one row (the other way round where there are more rows than
     columns): :math:`P = \arg\max_P \langle P, S \rangle + \tau H(P)` over such matrices with entries in [0, 1].
-    With as many rows as columns P is doubly stochastic.
+    With as many rows as columns P is doubly stochastic. ``"birkhoff"`` has :math:`-\tfrac12 \lVert P \rVert^2` in place
+    of the entropy: the doubly stochastic matrix nearest to :math:`S / \tau`, which is sparse, and exactly the best
+    assignment below some temperature.
 
     Args:
         scores: ``[..., n, m]``, worth of assigning i to j; -inf forbids.
+        relax: ``"sinkhorn"`` (entropy), or ``"birkhoff"`` (squares; n = m, nothing masked or forbidden).
         temperature: :math:`\tau > 0` in units of the scores; a tensor broadcasts with the batch axes.
         hard: the best assignment forward (Hungarian method, on the host), the relaxed gradient backward.
         mask: bool ``[..., n, m]``, True where a pair is present; rows and columns without any are left out.
@@ -159,10 +165,14 @@ def assignment(
 
     Cost: O(n m) time an iteration, O(n m) memory; hard: O(n^3) on the host.
 
-    Source: Kosowsky and Yuille 1994; Mena et al. 2018; hard: Crouse 2016.
+    Source: Kosowsky and Yuille 1994; Mena et al. 2018; Blondel, Seguy and Rolet 2018 (squares); hard: Crouse 2016.
     """
+    check_choice("relax", relax, RELAXATIONS)
     ready = scaled(scores, temperature, 2)
     n, m = ready.shape[-2:]
+    if relax == "birkhoff" and (n != m or mask is not None):
+        raise InputError("birkhoff needs as many rows as columns, and all of them", got=(n, m),
+                         allowed="[..., n, n] without mask", fix='pass relax="sinkhorn"')  # fmt: skip
     if mask is not None:
         ready = ready.masked_fill(~mask, NEVER)
     allowed = ready > NEVER / 2
@@ -177,16 +187,20 @@ def assignment(
     if not square:
         more = a.sum(-1, keepdim=True) - b.sum(-1, keepdim=True)
         a, b = torch.cat([a, (-more).clamp_min(0)], -1), torch.cat([b, more.clamp_min(0)], -1)
-    log_a, log_b = _log_mass(a, a.shape[-1], full), _log_mass(b, b.shape[-1], full)
-    f, g = _potentials(full, log_a, log_b, iterations, tolerance, backward)
-    plan = (full + f.unsqueeze(-1) + g.unsqueeze(-2)).exp()[..., :n, :m]
+    if relax == "birkhoff":
+        u, v = birkhoff_potentials(ready, check_number("iterations", iterations, low=1, integer=True), tolerance)
+        plan = (ready + u.unsqueeze(-1) + v.unsqueeze(-2)).relu()
+    else:
+        log_a, log_b = _log_mass(a, a.shape[-1], full), _log_mass(b, b.shape[-1], full)
+        f, g = _potentials(full, log_a, log_b, iterations, tolerance, backward)
+        plan = (full + f.unsqueeze(-1) + g.unsqueeze(-2)).exp()[..., :n, :m]
     if hard:
-        best = _hard_assignment(working(scores).detach(), allowed)
+        best = hard_assignment(working(scores).detach(), allowed)
         plan = torch.where(plan.isnan() | best.isnan(), torch.nan, straight_through(best, plan))
     return plan.to(scores.dtype)
 
 
-def _hard_assignment(scores: Tensor, allowed: Tensor) -> Tensor:
+def hard_assignment(scores: Tensor, allowed: Tensor) -> Tensor:
     """Return the best 0/1 assignment of what is allowed; NaN where that leaves a row or column out."""
     n, m = scores.shape[-2:]
     lowest = scores.masked_fill(~allowed, torch.inf).amin((-1, -2), keepdim=True) if n * m else scores
