@@ -1,8 +1,9 @@
 """What everything that declares a capability has to keep: one suite over all declarations, by kind.
 
-A soft module takes floats ``[..., in_features]``; a learner takes a table and a target; an artefact that can ``save``
-goes through ``artifacts.export``, any other one through JSON. Nothing here names a single class: what is declared is
-tested, and the last tests find what should have been declared.
+A soft module takes floats ``[..., *in_shape]`` (``[..., in_features]``, or any last axis); a learner takes a table and a
+target; an artefact that can ``save`` goes through ``artifacts.export``, any other one through JSON. Operations and
+losses are in ``test_operations.py``. Nothing here names a single class: what is declared is tested, and the last tests
+find what should have been declared.
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ def built(entry, seed=0):
 
 def rows_for(module, shape=(12,), dtype=torch.float32, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(*shape, module.in_features, generator=generator, dtype=torch.float64).to(dtype)
+    return torch.rand(*shape, *shape_of(module), generator=generator, dtype=torch.float64).to(dtype)
+
+
+def shape_of(module):
+    """Return the axes of one row that a soft module takes."""
+    return getattr(module, "in_shape", (getattr(module, "in_features", 5),))
 
 
 def same_state(state, other):
@@ -78,8 +84,12 @@ def test_an_example_builds_an_instance_that_carries_the_declaration(entry):
 
 
 @pytest.mark.parametrize("entry", declared("soft module", "learner"))
-def test_what_it_hardens_to_is_an_artefact(entry):
+def test_what_it_hardens_to_is_an_artefact_or_a_plain_module(entry):
     artefacts = {other.target.__name__: other for other in capabilities("artefact")}
+    if entry.kind == "soft module" and not hasattr(entry.target, "to_artifact"):
+        assert type(built(entry).harden()).__name__ == entry.hardens_to
+        assert entry.exports == ()
+        return
     assert entry.hardens_to in artefacts
     assert set(entry.exports) <= set(artefacts[entry.hardens_to].exports)
 
@@ -95,7 +105,7 @@ def test_a_soft_module_takes_any_batch_shape_and_keeps_the_dtype(entry, dtype):
     flat = module(rows)
     assert flat.dtype == dtype
     for shape in ((24,), (1, 24), (2, 3, 4)):
-        answer = module(rows.reshape(*shape, -1))
+        answer = module(rows.reshape(*shape, *shape_of(module)))
         assert answer.shape[: len(shape)] == shape
         torch.testing.assert_close(answer.reshape(flat.shape), flat)
     torch.testing.assert_close(module(rows[0]), flat[0])
@@ -115,7 +125,8 @@ def test_a_soft_module_is_deterministic_and_differentiable_in_every_parameter(en
     )
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
     moved = [name for name, gradient in zip(names, gradients[1:], strict=True) if gradient.abs().sum() > 0]
-    assert len(moved) >= 2
+    assert len(moved) >= min(2, len(names))
+    assert moved or gradients[0].abs().sum() > 0
 
 
 @pytest.mark.parametrize("entry", declared("soft module"))
@@ -170,8 +181,8 @@ def test_hardening_leaves_the_soft_module_alone_and_nothing_soft_in_the_hard_one
         for tensor in hard.state_dict().values():
             tensor.copy_(torch.zeros_like(tensor))
     assert same_state(module.state_dict(), before)
-    artefact = module.to_artifact()
-    assert type(artefact).__name__ == entry.hardens_to
+    if hasattr(module, "to_artifact"):
+        assert type(module.to_artifact()).__name__ == entry.hardens_to
 
 
 @pytest.mark.parametrize("entry", declared("soft module"))
@@ -188,7 +199,7 @@ def test_a_soft_module_is_calibrated_in_units_of_its_margins(entry):
 def test_a_compiled_soft_module_is_the_same_and_a_new_temperature_compiles_nothing(entry):
     torch._dynamo.reset()
     module = built(entry)
-    rows = rows_for(module)
+    rows = rows_for(module).requires_grad_()
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(module, backend=counter, fullgraph=True)
     for temperature in (0.1, 0.7, 1e-3):
@@ -197,7 +208,7 @@ def test_a_compiled_soft_module_is_the_same_and_a_new_temperature_compiles_nothi
         answers, gradients = [], []
         for call in (module, compiled):
             answers.append(call(rows))
-            gradients.append(torch.autograd.grad((answers[-1] * upstream).sum(), list(module.parameters())))
+            gradients.append(torch.autograd.grad((answers[-1] * upstream).sum(), [rows, *module.parameters()]))
         torch.testing.assert_close(*answers)
         for ours, theirs in zip(*gradients, strict=True):
             torch.testing.assert_close(ours, theirs)

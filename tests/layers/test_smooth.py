@@ -30,8 +30,10 @@ def test_it_is_the_convolution_with_the_kernel(kernel):
     for x in (-1.2, -0.3, 0.2, 1.7, 4.0):
         limits = 1 if kernel == "uniform" else 40
         breaks = [(x - knot) / 0.3 for knot in KNOTS if abs((x - knot) / 0.3) < limits]
+
         def integrand(z, x=x):
             return DENSITIES[kernel](z) * hard(torch.tensor(x - 0.3 * z, dtype=torch.float64)).item()
+
         value, _ = quad(integrand, -limits, limits, points=[0, *breaks], limit=400)
         assert soft(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(value, abs=1e-6)
 
@@ -128,7 +130,11 @@ def test_the_smooth_network_has_curvature_across_the_kink():
     x = torch.zeros(1, requires_grad=True)
     for module, curved in ((SAU(temperature=0.1), True), (nn.LeakyReLU(0.15), False)):
         first = torch.autograd.grad(module(x).sum(), x, create_graph=True)[0]
-        second = torch.autograd.grad(first.sum(), x, allow_unused=True, materialize_grads=True)[0] if first.requires_grad else torch.zeros(1)
+        second = (
+            torch.autograd.grad(first.sum(), x, allow_unused=True, materialize_grads=True)[0]
+            if first.requires_grad
+            else torch.zeros(1)
+        )
         assert (second.abs() > 1).item() is curved
 
 

@@ -40,7 +40,7 @@ class TopKMask(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mask."""
-        first = x.argsort(-1, descending=True, stable=True)[..., : self.k]
+        first = x.argsort(dim=-1, descending=True, stable=True)[..., : self.k]
         return torch.zeros_like(x).scatter(-1, first, 1.0)
 
     def extra_repr(self) -> str:

@@ -19,13 +19,12 @@ def _gaussian(z: Tensor) -> Tensor:
 
 
 def _laplace(z: Tensor) -> Tensor:
-    # both sides of 0 have the same value, slope and curvature there
-    tail = 0.5 * torch.exp(-z.abs())
-    return torch.where(z > 0, z + tail, tail)
+    # |z| has no derivative at 0, where both branches meet smoothly
+    return torch.where(z > 0, z + 0.5 * torch.exp(-z.clamp(min=0)), 0.5 * torch.exp(z.clamp(max=0)))
 
 
 def _logistic(z: Tensor) -> Tensor:
-    return nn.functional.softplus(z)
+    return -nn.functional.logsigmoid(-z)  # softplus is cut off at 20
 
 
 def _uniform(z: Tensor) -> Tensor:
@@ -71,7 +70,7 @@ class SmoothActivation(SoftModule):
 
     Example:
         >>> smooth_relu = SmoothActivation([0.0], [0.0, 1.0], temperature=0.1)
-        >>> smooth_relu(torch.tensor([-1.0, 0.0, 1.0]))
+        >>> smooth_relu(torch.tensor([-1.0, 0.0, 1.0])).round(decimals=4)
         tensor([0.0000, 0.0399, 1.0000])
 
     Cost: O(n m) time and memory, m knots.
@@ -96,7 +95,7 @@ class SmoothActivation(SoftModule):
         super().__init__(temperature)
         if len(slopes) != len(knots) + 1 or not knots or list(knots) != sorted(knots):
             raise InputError("knots and slopes do not fit", got=(list(knots), list(slopes)),
-                             allowed="m >= 1 ascending knots and m + 1 slopes", fix="give the slope of each piece")  # fmt: skip
+                             allowed="m >= 1 ascending knots, m + 1 slopes", fix="give each piece a slope")  # fmt: skip
         self.kernel = check_choice("kernel", kernel, KERNELS)
         self.register_buffer("knots", torch.tensor(list(knots), dtype=torch.float32))
         self.register_buffer("slopes", torch.tensor(list(slopes), dtype=torch.float32))
@@ -188,11 +187,12 @@ class SAU(SoftModule):
 
     def harden(self) -> nn.Module:
         """Return the leaky ReLU with the slope now."""
-        return nn.LeakyReLU(float(self.slope))
+        return nn.LeakyReLU(float(self.slope.detach()))
 
     def sup_error(self) -> float:
         r"""Return :math:`|1 - a|\, \tau / \sqrt{2 \pi}`: the distance from the leaky ReLU at 0, nowhere exceeded."""
-        return float((1 - self.slope.double()).abs() * self._width(torch.float64)) / math.sqrt(2 * math.pi)
+        error = (1 - self.slope.double()).abs() * self._width(torch.float64)
+        return float(error.detach()) / math.sqrt(2 * math.pi)
 
 
 def _pieces(module: nn.Module) -> tuple[list[float], list[float], float] | None:
@@ -256,8 +256,8 @@ def smooth_activation_(model: nn.Module, *, kernel: str = "gaussian", temperatur
     if _pieces(model) is not None:
         return smooth(model, kernel=kernel, temperature=temperature)
     for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if _pieces(child) is not None and not isinstance(parent, SoftModule):
+        for name, child in list(parent._modules.items()):  # named_children would leave out a repeated one
+            if child is not None and _pieces(child) is not None and not isinstance(parent, SoftModule):
                 if child not in made:
                     made[child] = smooth(child, kernel=kernel, temperature=temperature)
                 setattr(parent, name, made[child])

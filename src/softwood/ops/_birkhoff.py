@@ -40,7 +40,7 @@ def birkhoff_potentials(scores: Tensor, iterations: int, tolerance: float) -> tu
     """
     dtype = scores.dtype
     scores = scores.double()
-    u = v = torch.zeros_like(scores[..., 0])
+    u, v = torch.zeros_like(scores[..., 0]), torch.zeros_like(scores[..., 0])
     worst = 0.0 if scores.numel() == 0 else math.inf
     spread = float(scores.amax() - scores.amin()) if worst else 0.0
     for stage in range(math.ceil(math.log2(max(spread, 1.0))) if math.isfinite(spread) else 0, 0, -1):

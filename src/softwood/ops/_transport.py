@@ -59,7 +59,8 @@ def sinkhorn(
 
     :math:`P = \arg\max_P \langle P, S \rangle - \tau \sum_{ij} P_{ij} (\log P_{ij} - 1)` with
     :math:`P 1 = a,\ P^\top 1 = b`; for a cost C pass ``-C``. In log space, with epsilon scaling, until the row sums
-    are off by at most ``tolerance`` of the mass (the column sums are exact).
+    are off by at most ``tolerance`` of the mass (the column sums are exact). Computed in float64: at low temperatures
+    potentials are large.
 
     Args:
         scores: ``[..., n, m]``, worth of moving a unit from i to j; -inf forbids.
@@ -90,7 +91,7 @@ def sinkhorn(
 
     Source: Cuturi 2013; Schmitzer 2019 (log space, epsilon scaling); Luise et al. 2018 (implicit).
     """
-    ready = scaled(scores, temperature, 2)
+    ready = scaled(scores.double(), temperature, 2)
     if mask is not None:
         ready = ready.masked_fill(~mask, NEVER)
     n, m = ready.shape[-2:]
@@ -138,7 +139,7 @@ def assignment(
     columns): :math:`P = \arg\max_P \langle P, S \rangle + \tau H(P)` over such matrices with entries in [0, 1].
     With as many rows as columns P is doubly stochastic. ``"birkhoff"`` has :math:`-\tfrac12 \lVert P \rVert^2` in place
     of the entropy: the doubly stochastic matrix nearest to :math:`S / \tau`, which is sparse, and exactly the best
-    assignment below some temperature.
+    assignment below some temperature. Computed in float64.
 
     Args:
         scores: ``[..., n, m]``, worth of assigning i to j; -inf forbids.
@@ -168,7 +169,7 @@ def assignment(
     Source: Kosowsky and Yuille 1994; Mena et al. 2018; Blondel, Seguy and Rolet 2018 (squares); hard: Crouse 2016.
     """
     check_choice("relax", relax, RELAXATIONS)
-    ready = scaled(scores, temperature, 2)
+    ready = scaled(scores.double(), temperature, 2)
     n, m = ready.shape[-2:]
     if relax == "birkhoff" and (n != m or mask is not None):
         raise InputError("birkhoff needs as many rows as columns, and all of them", got=(n, m),
