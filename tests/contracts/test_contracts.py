@@ -1,7 +1,7 @@
 """What everything that declares a capability has to keep: one suite over all declarations, by kind.
 
-A soft module takes floats ``[..., *in_shape]`` (``[..., in_features]``, or any last axis); a learner takes a table and a
-target; an artefact that can ``save`` goes through ``artifacts.export``, any other one through JSON. Operations and
+A soft module takes floats ``[..., *in_shape]`` (``[..., in_features]``, or any last axis); a learner takes a table and
+a target; an artefact that can ``save`` goes through ``artifacts.export``, any other one through JSON. Operations and
 losses are in ``test_operations.py``. Nothing here names a single class: what is declared is tested, and the last tests
 find what should have been declared.
 """

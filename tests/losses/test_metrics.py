@@ -21,6 +21,7 @@ from softwood.losses import (
     mrr_loss,
     ndcg_loss,
     neural_ndcg_loss,
+    recall_at_k_loss,
     soft_confusion_matrix,
     spearman_loss,
 )
@@ -61,6 +62,7 @@ LISTS = {
     "ndcg, linear": (functools.partial(ndcg_loss, gain="linear"), lambda s, y: metrics.ndcg_score(y[None], s[None]), 4),
     "neural ndcg": (neural_ndcg_loss, ndcg, 4),
     "neural ndcg at 3": (functools.partial(neural_ndcg_loss, k=3), lambda s, y: ndcg(s, y, 3), 4),
+    "recall at 4": (functools.partial(recall_at_k_loss, k=4), lambda s, y: y[np.argsort(-s)[:4]].sum() / y.sum(), 2),
     "mrr": (mrr_loss, reciprocal_rank, 2),
     "spearman": (spearman_loss, lambda s, y: spearmanr(s, y).statistic, 5),
     "kendall": (kendall_loss, lambda s, y: kendalltau(s, y).statistic, 5),

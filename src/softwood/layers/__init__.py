@@ -10,10 +10,12 @@ from softwood.layers._choices import BirkhoffProjection, RelaxedCategorical, Sim
 from softwood.layers._hard import Gate, Matching, OneHot, PiecewiseLinear, TopKMask
 from softwood.layers._smooth import SAU, SmoothActivation, smooth, smooth_activation_
 from softwood.layers._soft_module import SoftModule, soft_modules
+from softwood.layers._subset import CappedSimplexProjection, SubsetLayer
 
 __all__ = [
     "SAU",
     "BirkhoffProjection",
+    "CappedSimplexProjection",
     "Gate",
     "Matching",
     "OneHot",
@@ -22,6 +24,7 @@ __all__ = [
     "SimplexProjection",
     "SmoothActivation",
     "SoftModule",
+    "SubsetLayer",
     "TopKMask",
     "smooth",
     "smooth_activation_",

@@ -12,6 +12,7 @@ from softwood.losses._correlation import kendall_loss, spearman_loss
 from softwood.losses._masks import dice_loss, iou_loss
 from softwood.losses._neural_ndcg import neural_ndcg_loss
 from softwood.losses._ranking import mrr_loss, ndcg_loss
+from softwood.losses._recall import recall_at_k_loss
 
 __all__ = [
     "auc_loss",
@@ -24,6 +25,7 @@ __all__ = [
     "mrr_loss",
     "ndcg_loss",
     "neural_ndcg_loss",
+    "recall_at_k_loss",
     "soft_confusion_matrix",
     "spearman_loss",
 ]

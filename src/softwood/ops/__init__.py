@@ -21,6 +21,7 @@ from softwood.ops._sample import (
     sample_bernoulli,
 )
 from softwood.ops._sample_graphs import sample_graph, sample_tree
+from softwood.ops._sample_sets import gumbel_sinkhorn, plackett_luce_log_prob, sample_permutation, sample_subset
 from softwood.ops._selection import DensePermutation, DenseSelection, SoftPermutation, SoftSelection
 from softwood.ops._simplex import entmax, entmax15, softmax, sparsemax
 from softwood.ops._sort import argsort, sort
@@ -72,6 +73,7 @@ __all__ = [
     "dense_rank",
     "entmax",
     "entmax15",
+    "gumbel_sinkhorn",
     "gumbel_softmax",
     "hard_concrete",
     "hard_concrete_probability",
@@ -81,10 +83,13 @@ __all__ = [
     "min",
     "one_hot",
     "percentile_rank",
+    "plackett_luce_log_prob",
     "quantile",
     "rank",
     "sample_bernoulli",
     "sample_graph",
+    "sample_permutation",
+    "sample_subset",
     "sample_tree",
     "sinkhorn",
     "softmax",

@@ -35,8 +35,8 @@ def _error(scores: Tensor, u: Tensor, v: Tensor) -> Tensor:
 def birkhoff_potentials(scores: Tensor, iterations: int, tolerance: float) -> tuple[Tensor, Tensor]:
     """Return u, v ``[..., n]`` with ``relu(scores + u + v)`` doubly stochastic: the nearest such matrix.
 
-    Begins warm and halves the temperature. Rows and columns are projected in turn (ascent in the dual); a Newton step on the support is tried
-    in between, and kept where it helps. All in float64.
+    Begins warm and halves the temperature. Rows and columns are projected in turn (ascent in the dual); in between, a
+    Newton step on the support is tried, and kept where it helps. All in float64.
     """
     dtype = scores.dtype
     scores = scores.double()
