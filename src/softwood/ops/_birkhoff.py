@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from softwood.core import SoftwoodWarning
-from softwood.ops._sinkhorn_kernel import solve, vmapped, transport_solve
+from softwood.ops._sinkhorn_kernel import solve, transport_solve, vmapped
 
 _ROUNDS = 5  # alternating projections between two Newton steps
 
