@@ -282,6 +282,14 @@ def test_a_class_that_cannot_be_drawn_makes_nothing_nan(estimator):
     assert torch.isfinite(found).all()
 
 
+@pytest.mark.parametrize("estimator", [*ALL, DisARM()], ids=str)
+def test_a_row_with_nan_gives_nan_and_leaves_the_others_alone(estimator):
+    logits = torch.zeros(2, 2, 2)
+    logits[0, 1, 0] = float("nan")
+    loss = estimator.estimate(lambda z: z.square().sum((-1, -2)), logits.requires_grad_(), n_samples=2)
+    assert loss.isnan().tolist() == [True, False]
+
+
 @pytest.mark.parametrize("estimator", ALL, ids=str)
 def test_gradients_by_the_rest_of_the_loss_flow_as_usual(estimator):
     scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)

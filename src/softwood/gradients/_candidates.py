@@ -59,6 +59,15 @@ def choice_candidates(logits: Tensor, batch_ndim: int) -> dict[str, Candidate]:
     return found
 
 
+def numbers_held(estimator: ChoiceEstimator, n_samples: int, logits: Tensor, batch_ndim: int) -> int:
+    """Return about how many numbers one estimate holds in memory at once."""
+    if isinstance(estimator, Enumeration):
+        return logits.numel() * int(logits.shape[-1] ** math.prod(logits.shape[batch_ndim:-1]))
+    if isinstance(estimator, UnorderedSet):
+        return logits.numel() * n_samples + 250 * n_samples**2 * math.prod(logits.shape[:batch_ndim])
+    return logits.numel() * n_samples * (1 + getattr(estimator, "rao", 0))
+
+
 def function_candidates(sigma: float, x: Tensor, dims: int, around_solver: bool) -> dict[str, Candidate]:
     """Return every function estimator that applies; None is plain autograd."""
     if around_solver:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from softwood.core import InputError, capability, check_number
-from softwood.gradients._candidates import Candidate, choice_candidates, function_candidates, warm_up
+from softwood.gradients._candidates import Candidate, choice_candidates, function_candidates, numbers_held, warm_up
+from softwood.gradients._differences import FiniteDifferences
 from softwood.gradients._measure import Counter, Truth, measure
 from softwood.gradients._protocol import ChoiceEstimator, FunctionEstimator, check_logits, losses, one_hot
 from softwood.gradients._report import EstimatorRow, GradientReport, recommend
@@ -136,7 +137,8 @@ def _check_choices(
             loss = estimator.estimate(counter, many, n_samples=n, generator=generator)
             return _gradient(loss, many)
 
-        rows.append(measure(name, draw, counter, truth, repeats=repeats, numbers=n_samples * logits.numel(),
+        rows.append(measure(name, draw, counter, truth, repeats=repeats,
+                            numbers=numbers_held(estimator, n_samples, logits, batch_ndim),
                             unbiased=estimator.unbiased, seed=seed + 1 + place))  # fmt: skip
     shape = " x ".join(map(str, logits.shape))
     return _finished(f"expected loss of choices, logits {shape}", truth, rows, calls_per_step, [])
@@ -200,8 +202,8 @@ def _function_row(
         inner = counter if estimator is None else estimator.wrap(counter, generator=generator)
         return _gradient(inner(many) if solver is None else loss(inner(many)), many)
 
-    numbers = x.numel() * max(getattr(estimator, "n_samples", 1), 2 * x.numel() if name.startswith("finite") else 1)
-    return measure(name, draw, counter, truth, repeats=repeats, numbers=numbers, unbiased=False, seed=seed)
+    calls = 2 * x.numel() if isinstance(estimator, FiniteDifferences) else getattr(estimator, "n_samples", 1)
+    return measure(name, draw, counter, truth, repeats=repeats, numbers=calls * x.numel(), unbiased=False, seed=seed)
 
 
 def batched(fn: Fn, argument: Tensor, like: Tensor) -> Fn:

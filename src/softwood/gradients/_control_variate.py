@@ -180,8 +180,10 @@ def _estimate(
     used = torch.autograd.grad(gradient.square().sum(), learning, allow_unused=True) if learning else ()
     for parameter, slope in zip(learning, used, strict=True):
         if slope is not None:
-            # shared out evenly, so that a sum over the batch gives it once
-            result = with_gradient(result, (slope.detach() * parameter).sum() / max(result.numel(), 1))
+            # shared out evenly, so that a sum over the batch gives it once; what is not finite teaches nothing
+            result = with_gradient(
+                result, (slope.detach().nan_to_num(0.0, 0.0, 0.0) * parameter).sum() / max(result.numel(), 1)
+            )
     return result
 
 

@@ -92,4 +92,5 @@ class DisARM(ChoiceEstimator):
         scale = rare * (1 - rare) / (rare - both)
         sign = torch.where(margin < 0, 1.0, -1.0).to(margin.dtype)
         ones = torch.where(margin < 0, drawn, 1 - drawn)
+        ones = torch.where(margin.isnan(), margin, ones)  # no choice can be drawn there
         return ones.flatten(0, 1), (sign * scale * (drawn - rare)).flatten(0, 1)

@@ -145,9 +145,9 @@ def gumbel_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def one_hot(logits: Tensor) -> Tensor:
-    """Return the one-hot of the largest logit, in their dtype; row by row, the first of equal ones."""
-    index = logits.argmax(-1, keepdim=True)
-    return torch.zeros_like(logits).scatter_(-1, index, 1.0)
+    """Return the one-hot of the largest logit, in their dtype: the first of equal ones, NaN in a row that holds NaN."""
+    index = logits.argmax(-1, keepdim=True)  # of NaN where there is one
+    return torch.zeros_like(logits).scatter_(-1, index, 1.0) + 0 * logits.gather(-1, index).clamp(-1, 1)
 
 
 def draw_choices(logits: Tensor, generator: torch.Generator | None) -> Tensor:

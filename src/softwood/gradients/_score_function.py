@@ -55,9 +55,11 @@ class MovingBaseline(nn.Module):
 
     @torch.no_grad()
     def update(self, found: Tensor) -> None:
-        """Take in the losses of a step."""
-        self.total.mul_(self.decay).add_((1 - self.decay) * found.double().mean())
-        self.weight.mul_(self.decay).add_(1 - self.decay)
+        """Take in the losses of a step; one that is not finite would stay in the mean for ever and is left out."""
+        finite = found.double()[found.isfinite()]
+        if len(finite):
+            self.total.mul_(self.decay).add_((1 - self.decay) * finite.mean())
+            self.weight.mul_(self.decay).add_(1 - self.decay)
 
 
 @capability("estimator", papers=("gumbel-softmax",), cost="O(K) for each choice of K classes; 1 loss a sample")
