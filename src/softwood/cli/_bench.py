@@ -17,7 +17,7 @@ from softwood.cli._options import Json, Progress
 from softwood.core import InputError, write_atomic
 
 _PACKAGES = ("softwood", "numpy", "scikit-learn", "lightgbm", "xgboost", "catboost", "neural-trees", "treegrad",
-             "treelite", "onnxruntime")  # fmt: skip
+             "treelite", "onnxruntime", "torch", "numba", "torchsort", "entmax", "diffsort", "softtorch")  # fmt: skip
 
 
 def _machine() -> dict[str, Any]:
@@ -102,6 +102,37 @@ def show_estimators(found: dict[str, Any], out: Output) -> None:
             out.say(f"warning: {text}")
         out.say(f"take: {problem['recommendation']}. {problem['reason']}")
         out.say()
+
+
+def show_ops(found: dict[str, Any], out: Output) -> None:
+    """Print what ``bench_ops`` returned."""
+    sizes = list(dict.fromkeys((row["threads"], row["rows"], row["n"]) for row in found["results"]))
+    for threads in dict.fromkeys(size[0] for size in sizes):
+        here = [size for size in sizes if size[0] == threads]
+        cells: dict[tuple[str, str], dict[Any, str]] = {}
+        for row in found["results"]:
+            if row["threads"] == threads and row["library"] != "torch":
+                name = (row["operation"], f"{row['library']} {row['method']}")
+                place = (threads, row["rows"], row["n"])
+                cells.setdefault(name, {})[place] = f"{row['multiple']:.2f} ({row['low']:.2f} - {row['high']:.2f})"
+        heads = ("operation", "method", *(f"{rows} x {n:,}" for _, rows, n in here))
+        rows = [(*name, *(held.get(size, "") for size in here)) for name, held in cells.items()]
+        thread = "1 thread" if threads == 1 else f"{threads} threads"
+        out.say(grid(f"Multiples of torch.sort, forward and backward, {thread}: median (quartiles)", heads, rows))
+    rows = [(row["operation"], row["against"], str(row["threads"]), f"{row['rows']} x {row['n']:,}",
+             f"{row['ratio']:.2f}{' *' if row['ratio'] > 1 else '  '}") for row in found["ratios"]]  # fmt: skip
+    if rows:
+        out.say(
+            grid("Our time over theirs (* theirs is quicker)", ("operation", "against", "threads", "size", ""), rows)
+        )
+    rows = [(row["operation"], row["method"], f"{row['n']:,}", f"{1e3 * row['seconds']:.3f}",
+             "" if row["exponent"] is None else f"{row['exponent']:.2f}") for row in found["growth"]]  # fmt: skip
+    out.say(grid("Growth, one row, one thread", ("operation", "method", "n", "ms", "exponent"), rows))
+    for row in found["failed"]:
+        out.say(
+            f"{row['operation']}, {row['library']} {row['method']}, {row['rows']} x {row['n']} failed: {row['error']}"
+        )
+    out.say(f"Not installed, so not compared: {', '.join(found['absent']) or 'none'}")
 
 
 def _finish(found: dict[str, Any], file: Path | None, out: Output) -> int:
@@ -211,4 +242,33 @@ def register(app: typer.Typer) -> None:
         with console.stages() as report:
             found = bench_estimators(500 if quick else repeats, seed, lambda name: report(name, 0.0))
         show_estimators(found, console)
+        return _finish(found, out, console)
+
+    @bench.command()
+    def ops(
+        threads: Annotated[list[int] | None, typer.Option(help="May be repeated.  [default: 1 and 2]")] = None,
+        only: Annotated[
+            list[str] | None, typer.Option(metavar="NAME", help="This operation only; may be repeated.")
+        ] = None,
+        quick: Quick = False,
+        out: OutFile = None,
+        progress: Progress = None,
+        as_json: Json = False,
+    ) -> int:
+        """Time relaxed operations in multiples of torch.sort: ours, torchsort, SoftTorch, diffsort, entmax."""
+        from softwood.cli._bench_ops import GROWTH, METHODS, SIZES, bench_ops
+
+        names = list(dict.fromkeys(method.operation for method in METHODS))
+        unknown = sorted(set(only or []) - set(names))
+        if unknown:
+            raise InputError("--only names an operation that is not there", got=", ".join(unknown),
+                             allowed=", ".join(names), fix="name one of them")  # fmt: skip
+        console = Output(as_json, progress)
+        with console.stages() as report:
+            found = bench_ops(
+                threads=threads or (1, 2), sizes=((8, 16), (2, 100)) if quick else SIZES,
+                growth=GROWTH[:2] if quick else GROWTH, only=only or (), quick=quick,
+                told=lambda row: report(f"{row['rows']} x {row['n']}, {row['threads']} threads", 0.0),
+            )  # fmt: skip
+        show_ops(found, console)
         return _finish(found, out, console)
