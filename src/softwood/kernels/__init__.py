@@ -12,6 +12,7 @@ from softwood.kernels._deal import deal
 from softwood.kernels._dense import MISSING, dense_leaf_indices
 from softwood.kernels._isotonic import block_sums, permutahedron_kl, permutahedron_l2
 from softwood.kernels._lapsum import laplace_quantiles, laplace_sums
+from softwood.kernels._network import network_layers, network_pullback_rows, network_rows
 from softwood.kernels._order import sort_rows
 from softwood.kernels._polish import grow, kick, leaf_statistics, leaf_values, polish, tree_cost
 from softwood.kernels._quantile import group_quantiles
@@ -51,6 +52,9 @@ __all__ = [
     "leaf_paths",
     "leaf_statistics",
     "leaf_values",
+    "network_layers",
+    "network_pullback_rows",
+    "network_rows",
     "node_covers",
     "pack",
     "path_nodes",

@@ -10,6 +10,7 @@ makes the answers of its row NaN. Indices come back as a lazy ``SoftPermutation`
 from softwood.ops._argmax import Argmax, Entmax, LogSumExp, PNorm, Softmax, argmax, argmin, max, min, one_hot
 from softwood.ops._isotonic import Isotonic
 from softwood.ops._lapsum import LapSum
+from softwood.ops._networks import Network, NetworkPermutation
 from softwood.ops._pairwise import NeuralSort, Pairwise, SoftSort
 from softwood.ops._quantile import median, quantile, trimmed_mean
 from softwood.ops._rank import dense_rank, percentile_rank, rank
@@ -53,6 +54,8 @@ __all__ = [
     "LinePlan",
     "LinearChain",
     "LogSumExp",
+    "Network",
+    "NetworkPermutation",
     "NeuralSort",
     "PNorm",
     "Pairwise",

@@ -12,6 +12,7 @@ from softwood.gradients import straight_through
 from softwood.ops._axes import full_precision, mask_last, move_back, move_last, temperature_last
 from softwood.ops._isotonic import Isotonic
 from softwood.ops._lapsum import LapSum
+from softwood.ops._networks import Network
 from softwood.ops._pairwise import NeuralSort, SoftSort
 from softwood.ops._relax import resolve
 from softwood.ops._selection import SoftPermutation
@@ -22,6 +23,7 @@ RELAXATIONS = {
     "lapsum": LapSum(),
     "softsort": SoftSort(),
     "neuralsort": NeuralSort(),
+    "network": Network(),
 }
 
 
@@ -54,7 +56,8 @@ def sort(
         x: floating, any shape of one axis or more.
         dim: the axis.
         descending: largest first.
-        relax: ``"isotonic-l2"``, ``"isotonic-kl"``, ``"lapsum"``, ``"softsort"``, ``"neuralsort"``, or the dataclass.
+        relax: ``"isotonic-l2"``, ``"isotonic-kl"``, ``"lapsum"``, ``"softsort"``, ``"neuralsort"``,
+            ``"network"``, or the dataclass.
         temperature: :math:`\tau > 0`, a number, or a tensor of size 1 along the axis.
         hard: sorted values forward, the soft gradient backward; so for products of the permutation.
         mask: bool, True where an entry is present. The present come first; places behind them hold 0.
