@@ -6,6 +6,7 @@ import json
 import math
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 import torch
 
@@ -182,6 +183,16 @@ def test_weights_in_single_precision_and_functions_of_one_instance_work():
     found = check(lambda x: model(x).squeeze(), torch.ones(3), repeats=20, estimators={"autograd": None})
     assert found.reference == "finite differences"
     assert found.rows[0].bias < 1e-2
+
+
+def test_numpy_functions_and_sums_over_the_wrong_axis_are_taken_for_what_they_are():
+    found = check(lambda x: float(np.sum(np.asarray(x) ** 2)), torch.tensor([1.0, 2.0]), repeats=20)
+    assert found.reference == "finite differences"
+    assert "requires grad" in rows_of(found)["autograd"].failure
+    assert found.recommendation == "finite differences"
+    # of a batch [2, 2] this gives two numbers as well, but those of the columns
+    columns = check(lambda x: x.square().sum(0), torch.tensor([1.0, 2.0]), repeats=20)
+    assert columns.gradient_norm == pytest.approx(20**0.5, rel=1e-5)
 
 
 def test_solvers_bring_their_own_estimators():

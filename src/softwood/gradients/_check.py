@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -165,7 +166,7 @@ def _check_function(
                          allowed="a floating tensor that is not empty", fix="pass x.float()")  # fmt: skip
     width = float(x.square().mean().sqrt()) / 10 or 0.1 if sigma is None else check_number("sigma", sigma, low=1e-12)
     instance_dims = x.ndim if dims is None else check_number("dims", dims, low=0, high=x.ndim, integer=True)
-    loss = batched(fn, x if solver is None else solver(x.unsqueeze(0)).squeeze(0), x)
+    loss = batched(fn, x if solver is None else solver(x.unsqueeze(0)).squeeze(0))
     whole = loss if solver is None else (lambda at: loss(solver(at)))
     warnings: list[str] = []
     with torch.no_grad():
@@ -206,31 +207,42 @@ def _function_row(
     return measure(name, draw, counter, truth, repeats=repeats, numbers=calls * x.numel(), unbiased=False, seed=seed)
 
 
-def batched(fn: Fn, argument: Tensor, like: Tensor) -> Fn:
+def batched(fn: Callable[[Tensor], object], argument: Tensor) -> Fn:
     """Return a function of leading axes that gives one number for each instance, from one that may know none.
 
     Args:
-        fn: of one instance, or of any leading axes.
+        fn: of one instance, or of any leading axes; what knows one instance only may give a Python or NumPy number.
         argument: one instance.
-        like: names what is looked at, in errors.
     """
     with torch.no_grad():
-        single = fn(argument)
+        single = _as_number(fn(argument), argument)
         try:
             pair = fn(argument.expand(2, *argument.shape))
         except Exception:  # it knows one instance only
             pair = None
-    if isinstance(pair, Tensor) and pair.shape == (2,):
-        return fn
-    if not isinstance(single, Tensor) or single.numel() != 1:
-        got = str(tuple(single.shape)) if isinstance(single, Tensor) else type(single).__name__
-        raise InputError("the function does not give one number", got=got, allowed="a tensor with one number",
-                         fix=f"sum or average what it gives for x of shape {tuple(like.shape)}")  # fmt: skip
+    # the values as well: a sum over the wrong axis may have the right shape
+    if isinstance(pair, Tensor) and pair.shape == (2,) and torch.allclose(pair, single.to(pair), equal_nan=True):
+        return cast(Fn, fn)
     ndim = argument.ndim
 
     def each(x: Tensor) -> Tensor:
         lead = x.shape[: x.ndim - ndim]
-        found = [fn(one).reshape(()) for one in x.reshape(-1, *x.shape[x.ndim - ndim :])]
+        found = [_as_number(fn(one), one) for one in x.reshape(-1, *x.shape[x.ndim - ndim :])]
         return torch.stack(found).reshape(lead)
 
     return each
+
+
+def _as_number(found: object, like: Tensor) -> Tensor:
+    """Return what a function gave as a tensor with one number."""
+    if not isinstance(found, Tensor):
+        try:
+            found = torch.tensor(float(found), dtype=like.dtype, device=like.device)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            found = None
+    if found is None or found.numel() != 1:
+        got = "something else" if found is None else str(tuple(found.shape))
+        raise InputError("the function does not give one number", got=got,
+                         allowed="a tensor with one number, or a number",
+                         fix=f"sum or average what it gives for an argument of shape {tuple(like.shape)}")  # fmt: skip
+    return found.reshape(())
