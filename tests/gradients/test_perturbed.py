@@ -273,9 +273,9 @@ def test_a_hard_value_keeps_the_perturbed_gradient():
 
 
 def test_sum_of_gamma_noise_sums_to_gumbel():
-    draws = SumOfGamma(3, terms=200).draw(torch.zeros(3, dtype=torch.float64), 40_000, None).sum(-1)
-    assert float(draws.mean()) == pytest.approx(0.5772, abs=3.5 * 1.2825 / 200)
-    assert float(draws.std()) == pytest.approx(1.2825, rel=0.03)
+    draws = SumOfGamma(3, terms=200).draw(torch.zeros(3, dtype=torch.float64), 10_000, None).sum(-1)
+    assert float(draws.mean()) == pytest.approx(0.5772, abs=3.5 * 1.2825 / 100)
+    assert float(draws.std()) == pytest.approx(1.2825, rel=0.05)
 
 
 def test_bad_input_is_named():

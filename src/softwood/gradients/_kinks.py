@@ -226,7 +226,9 @@ def one_sided(fn: Callable[[Tensor], Tensor], x: Tensor, *, step: float = 1e-6, 
         sizes = step * flat.abs().clamp_min(1.0)
         for sign in (1.0, -1.0):
             moved = [
-                fn((flat.index_add(0, torch.tensor([place]), sign * size[None])).reshape(x.shape)).reshape(())
+                fn(
+                    (flat.index_add(0, torch.tensor([place], device=x.device), sign * size[None])).reshape(x.shape)
+                ).reshape(())
                 for place, size in enumerate(sizes)
             ]
             sides.append(((torch.stack(moved) - at) / (sign * sizes)).reshape(x.shape))

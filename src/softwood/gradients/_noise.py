@@ -86,8 +86,10 @@ class SumOfGamma:
         """Return noise ``[n_samples, *like.shape]``."""
         shape = (self.terms, n_samples, *like.shape)
         # torch._standard_gamma is what torch.distributions draws with; it takes a generator, the class does not
-        draws = torch._standard_gamma(torch.full(shape, 1 / self.k, dtype=torch.float64), generator=generator)
-        scale = self.k / torch.arange(1, self.terms + 1, dtype=torch.float64)
+        draws = torch._standard_gamma(
+            torch.full(shape, 1 / self.k, dtype=torch.float64, device=like.device), generator=generator
+        )
+        scale = self.k / torch.arange(1, self.terms + 1, dtype=torch.float64, device=like.device)
         total = torch.tensordot(scale, draws, 1) - math.log(self.terms)
         return (total / self.k).to(like)
 
