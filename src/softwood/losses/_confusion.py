@@ -72,6 +72,9 @@ def soft_confusion_matrix(
         allowed = "probabilities [..., C] and target [...]" if several else "two equal shapes"
         raise InputError("target does not fit the probabilities", got=(tuple(probability.shape), tuple(target.shape)),
                          allowed=allowed, fix="check task=, and that target has one class for each")  # fmt: skip
+    if not -target.ndim <= dim < target.ndim:
+        raise InputError("dim is out of range", got=dim, allowed=f"-{target.ndim} to {target.ndim - 1}",
+                         fix="pass an axis that target has")  # fmt: skip
     axis = dim % target.ndim
     y = target.movedim(axis, -1)
     if mask is not None:  # what is absent may hold anything, NaN too

@@ -120,7 +120,7 @@ def _(scores: Tensor) -> Tensor:
 @capability(
     "operation",
     cost="O(n m) time an iteration, O(n m) memory; hard: O(n^3) on the host",
-    example=lambda: (torch.randn(2, 3, 4),),
+    example=lambda: (torch.randn(2, 4, 4),),
 )
 def assignment(
     scores: Tensor,
