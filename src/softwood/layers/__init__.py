@@ -2,14 +2,15 @@
 
 ``SoftModule`` is the one base of everything soft: an ``nn.Module`` with a ``temperature`` buffer that knows how to
 turn into its discrete self. ``sw.calibrate``, ``sw.Annealer`` and ``sw.harden`` find such modules anywhere in a
-network and leave the rest alone. Here are smooth activations, choices and projections, and the plain modules that
-they become.
+network and leave the rest alone. Here are sorting networks, smooth activations, choices and projections, and the plain
+modules that they become.
 """
 
 from softwood.layers._choices import BirkhoffProjection, RelaxedCategorical, SimplexProjection
-from softwood.layers._hard import Gate, Matching, OneHot, PiecewiseLinear, TopKMask
+from softwood.layers._hard import Gate, Matching, OneHot, PiecewiseLinear, Sort, TopKMask
 from softwood.layers._smooth import SAU, SmoothActivation, smooth, smooth_activation_
 from softwood.layers._soft_module import SoftModule, soft_modules
+from softwood.layers._sorting import SortingNetwork
 from softwood.layers._subset import CappedSimplexProjection, SubsetLayer
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "SimplexProjection",
     "SmoothActivation",
     "SoftModule",
+    "Sort",
+    "SortingNetwork",
     "SubsetLayer",
     "TopKMask",
     "smooth",

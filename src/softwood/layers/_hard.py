@@ -74,6 +74,30 @@ class Gate(nn.Module):
         return int(self.keep.sum())
 
 
+class Sort(nn.Module):
+    """The values in order, along the last axis.
+
+    Args:
+        descending: largest first.
+
+    Example:
+        >>> Sort()(torch.tensor([3.0, 1.0, 2.0]))
+        tensor([1., 2., 3.])
+    """
+
+    def __init__(self, descending: bool = False) -> None:
+        super().__init__()
+        self.descending = descending
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sorted values."""
+        return x.sort(dim=-1, descending=self.descending).values
+
+    def extra_repr(self) -> str:
+        """Return what ``print`` shows."""
+        return f"descending={self.descending}"
+
+
 class Matching(nn.Module):
     """The permutation matrix of the best assignment of rows to columns (Hungarian method, on the host).
 
