@@ -31,6 +31,10 @@ EXCEPTIONS = {
     ("low_rank_transport", "gradient"): "its anchors are constants, as it says",
     ("sort-lapsum", "list"): "an empty axis fails in laplace_quantiles",
     ("argsort-lapsum", "list"): "an empty axis fails in laplace_quantiles",
+    **{
+        (f"{name}-network", "batch"): "the matrix of a batch of none cannot be reshaped"
+        for name in ("argsort", "sort", "sample_permutation")
+    },
     ("sort-network", "list"): "an empty axis fails in the network",
     ("argsort-network", "list"): "an empty axis fails in the network",
 }
@@ -199,6 +203,7 @@ def test_a_full_mask_changes_nothing_and_what_is_absent_has_no_gradient(entry, r
         torch.testing.assert_close(gradient, gradients[0])
 
 
+@pytest.mark.slow
 @members("compile")
 def test_compiled_it_is_the_same_and_a_new_temperature_compiles_nothing(entry, relax):
     torch._dynamo.reset()
@@ -242,7 +247,7 @@ def test_cold_it_is_the_hard_answer_and_that_has_the_soft_gradient(entry, relax)
     args = arguments_of(entry)
     noise = noise_for(entry, args[0])
     hard = called(entry, relax, args, **hard_options(entry), **noise)
-    cold = called(entry, relax, args, temperature=1e-5, **noise)
+    cold = called(entry, relax, args, temperature=1e-6, **noise)
     close(cold, hard, atol=2e-4, rtol=1e-4)
     gradients = []
     for options in ({}, hard_options(entry)):
