@@ -8,8 +8,12 @@ makes the answers of its row NaN. Indices come back as a lazy ``SoftPermutation`
 """
 
 from softwood.ops._argmax import Argmax, Entmax, LogSumExp, PNorm, Softmax, argmax, argmin, max, min, one_hot
+from softwood.ops._compare import eq, ge, gt, isclose, le, lt
+from softwood.ops._elementwise import abs, ceil, clamp, floor, heaviside, quantize, relu, round, sign
+from softwood.ops._histogram import histogram, nearest_neighbour, soft_argmax
 from softwood.ops._isotonic import Isotonic
 from softwood.ops._lapsum import LapSum
+from softwood.ops._logic import all, and_, any, count, implies, majority, not_, or_, xor
 from softwood.ops._networks import Network, NetworkPermutation
 from softwood.ops._pairwise import NeuralSort, Pairwise, SoftSort
 from softwood.ops._quantile import median, quantile, trimmed_mean
@@ -23,6 +27,7 @@ from softwood.ops._sample import (
 )
 from softwood.ops._sample_graphs import sample_graph, sample_tree
 from softwood.ops._sample_sets import gumbel_sinkhorn, plackett_luce_log_prob, sample_permutation, sample_subset
+from softwood.ops._select import gather, index_select, lookup, scatter, slice, soft_if, take_along_dim, where
 from softwood.ops._selection import DensePermutation, DenseSelection, SoftPermutation, SoftSelection
 from softwood.ops._simplex import entmax, entmax15, softmax, sparsemax
 from softwood.ops._sort import argsort, sort
@@ -68,38 +73,73 @@ __all__ = [
     "SpanningTree",
     "Threshold",
     "Transport",
+    "abs",
+    "all",
+    "and_",
+    "any",
     "argmax",
     "argmin",
     "argsort",
     "assignment",
+    "ceil",
+    "clamp",
     "concrete_log_prob",
+    "count",
     "dense_rank",
     "entmax",
     "entmax15",
+    "eq",
+    "floor",
+    "gather",
+    "ge",
+    "gt",
     "gumbel_sinkhorn",
     "gumbel_softmax",
     "hard_concrete",
     "hard_concrete_probability",
+    "heaviside",
+    "histogram",
+    "implies",
+    "index_select",
+    "isclose",
+    "le",
+    "lookup",
     "low_rank_transport",
+    "lt",
+    "majority",
     "max",
     "median",
     "min",
+    "nearest_neighbour",
+    "not_",
     "one_hot",
+    "or_",
     "percentile_rank",
     "plackett_luce_log_prob",
     "quantile",
+    "quantize",
     "rank",
+    "relu",
+    "round",
     "sample_bernoulli",
     "sample_graph",
     "sample_permutation",
     "sample_subset",
     "sample_tree",
+    "scatter",
+    "sign",
     "sinkhorn",
+    "slice",
+    "soft_argmax",
+    "soft_if",
     "softmax",
     "sort",
     "sparsemax",
+    "take_along_dim",
     "topk",
     "topk_mask",
     "transport_1d",
     "trimmed_mean",
+    "where",
+    "xor",
 ]
