@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 SCHEMA = "softwood bench ops 1"
 SIZES = ((256, 16), (256, 128), (64, 1024), (1, 1_000_000))
 GROWTH = tuple(10**power for power in range(2, 7))
-_TEMPERATURE = 0.1
+_TEMPERATURE, _SLOPE = 0.1, 10.0
 _ROUNDS, _LEAST_SECONDS, _LONGEST = 15, 0.02, 5.0
-_DENSE = 1024  # the longest axis that a method of quadratic cost is asked for
+_DENSE, _MIDDLE = 1024, 128  # the longest axis that a method of quadratic or higher cost is asked for
 
 
 class _Method(NamedTuple):
@@ -51,6 +51,11 @@ def _soft_sort(kind: str, operation: str = "sort") -> Callable[[Any, int], Calla
     return make
 
 
+def _diffsort(diffsort: Any, n: int) -> Callable[[Tensor], Tensor]:
+    network = diffsort.DiffSortNet("bitonic", n, steepness=_SLOPE)
+    return lambda x: network(x)[0]
+
+
 # what is asked of each library; the first of an operation is what the others are compared with
 METHODS = (
     _Method("rank", "isotonic-l2", "softwood", _ours("rank")),
@@ -70,6 +75,9 @@ METHODS = (
     _Method("softsort", "softsort", "softtorch", _soft_sort("softsort"), _DENSE),
     _Method("neuralsort", "neuralsort", "softwood", _ours("sort", relax="neuralsort"), _DENSE),
     _Method("neuralsort", "neuralsort", "softtorch", _soft_sort("neuralsort"), _DENSE),
+    _Method("network", "network", "softwood", _ours("sort", relax="network"), _DENSE),
+    _Method("network", "bitonic", "diffsort", _diffsort, _MIDDLE),
+    _Method("network", "sorting_network", "softtorch", _soft_sort("sorting_network"), _DENSE),
     _Method("entmax15", "entmax15", "softwood", _ours("entmax15")),
     _Method("entmax15", "entmax15", "entmax", lambda m, n: lambda x: m.entmax15(x, dim=-1)),
     _Method("sparsemax", "sparsemax", "softwood", _ours("sparsemax")),
