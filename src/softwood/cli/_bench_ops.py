@@ -171,15 +171,15 @@ def _compared(
     least = 0.0 if quick else _LEAST_SECONDS
     first = {key: _seconds(call, 1) for key, call in calls.items()}
     times = {key: max(1, min(500, math.ceil(least / max(first[key], 1e-7)))) for key in calls}
+    base = next(iter(calls))
     turns: dict[tuple[str, str, str], list[float]] = {key: [] for key in calls}
     for turn in range(2 if quick else _ROUNDS):
         for key, call in calls.items():
-            if turn == 0 or first[key] * turn < _LONGEST:
+            if key == base or first[key] * turn < _LONGEST:
                 turns[key].append(_seconds(call, times[key]))
-    base = np.array(turns["sort", "torch.sort", "torch"])
     found = []
     for key, held in turns.items():
-        multiple = np.array(held) / base[: len(held)]
+        multiple = np.array(held) / np.array(turns[base])[: len(held)]
         low, middle, high = np.quantile(multiple, [0.25, 0.5, 0.75])
         found.append({
             **_named(key), "median": float(np.median(held)), "multiple": float(middle), "low": float(low),

@@ -35,38 +35,28 @@ def _log_add(a: float, b: float) -> float:
 
 @njit(nogil=True, cache=True)
 def _write(
-    row: int, first: int, last: int, present: int, z: np.ndarray, w: np.ndarray, order: np.ndarray, unsort: bool,
-    kl: bool, base: np.ndarray, off: np.ndarray, level: np.ndarray, starts: np.ndarray, blocks: int, out: np.ndarray,
+    first: int, last: int, present: int, z: np.ndarray, w: np.ndarray, order: np.ndarray, unsort: bool, kl: bool,
+    base: np.ndarray, off: np.ndarray, level: np.ndarray, starts: np.ndarray, blocks: int, out: np.ndarray,
     start: np.ndarray,
 ) -> None:  # fmt: skip
     """Write z - base - off + level of each block at the finite places of a row, and what belongs to the others."""
-    n = z.shape[1]
+    starts[blocks] = last
     for block in range(blocks):
-        begin = starts[block]
-        end = starts[block + 1] if block + 1 < blocks else last
-        for place in range(begin, end):
-            start[row, place] = begin
-            answer = np.float64(z[row, place]) - base[block] - off[block] + level[block]
-            if unsort:
-                out[row, order[row, place]] = answer
-            else:
-                out[row, place] = answer
+        shift = level[block] - off[block]
+        for place in range(starts[block], starts[block + 1]):
+            start[place] = starts[block]
+            out[order[place] if unsort else place] = (z[place] - base[block]) + shift
     for begin, end in ((0, first), (last, present)):
         mean = -math.inf if kl else 0.0
         for place in range(begin, end):
-            mean = _log_add(mean, w[row, place] - math.log(end - begin)) if kl else mean + w[row, place] / (end - begin)
+            mean = _log_add(mean, w[place] - math.log(end - begin)) if kl else mean + w[place] / (end - begin)
         for place in range(begin, end):
-            start[row, place] = place
-            if unsort:
-                out[row, order[row, place]] = mean  # infinite and equal: the mean of their places
-            else:
-                out[row, place] = w[row, place]
-    for place in range(present, n):
-        start[row, place] = place
-        if unsort:
-            out[row, order[row, place]] = 0.0
-        else:
-            out[row, place] = 0.0
+            start[place] = place
+            # infinite and equal: the mean of their places
+            out[order[place] if unsort else place] = mean if unsort else w[place]
+    for place in range(present, len(z)):
+        start[place] = place
+        out[order[place] if unsort else place] = 0.0
 
 
 @njit(nogil=True, cache=True)
@@ -108,15 +98,16 @@ def permutahedron_l2(
     """
     n = z.shape[1]
     # sums of z are kept as differences from the first of the block: large and equal entries then share evenly
-    base, off, level, dual, starts = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.int32)
+    base, off, level, dual, starts = np.empty(n), np.empty(n), np.empty(n), np.empty(n), np.empty(n + 1, np.int32)
     for row in range(z.shape[0]):
-        first, last, present = _finite_part(z[row], w[row]) if unsort else _finite_part(w[row], z[row])
+        points, targets = z[row], w[row]
+        first, last, present = _finite_part(points, targets) if unsort else _finite_part(targets, points)
         if first < 0:
             _fill_nan(row, out, start)
             continue
         blocks = 0
         for place in range(first, last):
-            from_, up, down, begin = np.float64(z[row, place]), 0.0, np.float64(w[row, place]), place
+            from_, up, down, begin = np.float64(points[place]), 0.0, np.float64(targets[place]), place
             here = sign * (from_ - down)
             while blocks > 0 and dual[blocks - 1] <= here:
                 blocks -= 1
@@ -128,7 +119,10 @@ def permutahedron_l2(
                 here = sign * (from_ + up - down)
             base[blocks], off[blocks], level[blocks], dual[blocks], starts[blocks] = from_, up, down, here, begin
             blocks += 1
-        _write(row, first, last, present, z, w, order, unsort, False, base, off, level, starts, blocks, out, start)
+        _write(
+            first, last, present, points, targets, order[row], unsort, False, base, off, level, starts, blocks,
+            out[row], start[row],
+        )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
@@ -157,22 +151,26 @@ def permutahedron_kl(
     Cost: O(n) time and memory for each row.
     """
     n = z.shape[1]
-    nothing, log_z, log_w, starts = np.zeros(n), np.empty(n), np.empty(n), np.empty(n, np.int32)
+    nothing, log_z, log_w, starts = np.zeros(n), np.empty(n), np.empty(n), np.empty(n + 1, np.int32)
     for row in range(z.shape[0]):
-        first, last, present = _finite_part(z[row], w[row]) if unsort else _finite_part(w[row], z[row])
+        points, targets = z[row], w[row]
+        first, last, present = _finite_part(points, targets) if unsort else _finite_part(targets, points)
         if first < 0:
             _fill_nan(row, out, start)
             continue
         blocks = 0
         for place in range(first, last):
-            up, down, begin = float(z[row, place]), float(w[row, place]), place
+            up, down, begin = float(points[place]), float(targets[place]), place
             while blocks > 0 and log_z[blocks - 1] - log_w[blocks - 1] <= up - down:
                 blocks -= 1
                 up, down = _log_add(up, log_z[blocks]), _log_add(down, log_w[blocks])
                 begin = starts[blocks]
             log_z[blocks], log_w[blocks], starts[blocks] = up, down, begin
             blocks += 1
-        _write(row, first, last, present, z, w, order, unsort, True, log_z, nothing, log_w, starts, blocks, out, start)
+        _write(
+            first, last, present, points, targets, order[row], unsort, True, log_z, nothing, log_w, starts, blocks,
+            out[row], start[row],
+        )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)

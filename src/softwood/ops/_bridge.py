@@ -58,12 +58,24 @@ def kernel_operator(
         torch.library.register_autograd(name, backward, setup_context=setup or _keep_nothing, lib=_LIBRARY)
     operator = getattr(torch.ops.softwood, name.partition("::")[2]).default
     torch.library.register_vmap(name, functools.partial(_vmapped, operator), lib=_LIBRARY)
+
+    def direct(*args: Any) -> Any:
+        """Call the kernel without the dispatcher, where nobody listens there: it costs as much as a short row."""
+        plain_tensor = type(args[0]) is Tensor and args[0].device.type == "cpu"
+        if (
+            plain_tensor
+            and not torch._C._are_functorch_transforms_active()
+            and not torch._C._len_torch_dispatch_stack()
+        ):
+            return kernel(*args)
+        return operator(*args)
+
     if backward is None:
-        return operator
+        return lambda *args: operator(*args) if torch.compiler.is_compiling() else direct(*args)
     keep = setup or _keep_nothing
 
     def forward_and_keep(ctx: Any, *args: Any) -> Any:
-        output = operator(*args)
+        output = direct(*args)
         keep(ctx, args, output)
         return output
 
@@ -77,8 +89,10 @@ def kernel_operator(
     transformed: Any = type(f"{name}_transformed", (torch.autograd.Function,), {**common, **split})
 
     def call(*args: Any) -> Any:
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        if torch.compiler.is_compiling():
             return operator(*args)
+        if not torch.is_grad_enabled():
+            return direct(*args)
         return (transformed if torch._C._are_functorch_transforms_active() else plain).apply(*args)
 
     return call
