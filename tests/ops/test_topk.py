@@ -3,7 +3,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from softwood.core import InputError
-from softwood.ops import _topk, topk, topk_mask
+from softwood.ops import NeuralSort, _topk, topk, topk_mask
 from softwood.ops._topk_mask import MASKS
 
 EACH = pytest.mark.parametrize("relax", _topk.KNOWN)
@@ -20,9 +20,9 @@ def test_the_limit_is_torch_topk_on_every_axis(relax, dim, largest):
     x = drawn(6, 5, 7)
     wanted = x.topk(3, dim, largest)
     values, picks = topk(x, 3, dim, largest, relax=relax, temperature=1e-5)
-    torch.testing.assert_close(values, wanted.values, atol=1e-5, rtol=0)
+    torch.testing.assert_close(values, wanted.values, atol=1e-4, rtol=0)
     assert torch.equal(picks.hard().movedim(-1, dim), wanted.indices)
-    torch.testing.assert_close(picks.apply(x), wanted.values, atol=1e-5, rtol=0)
+    torch.testing.assert_close(picks.apply(x), wanted.values, atol=1e-4, rtol=0)
     hard, exact = topk(x, 3, dim, largest, relax=relax, hard=True)
     assert torch.equal(hard, wanted.values)
     assert torch.equal(exact.apply(x), wanted.values)
@@ -65,6 +65,19 @@ def test_blocks_of_rows_change_nothing(relax, monkeypatch):
     torch.testing.assert_close(*(torch.autograd.grad(values, x, upstream) for values in (whole, blocks)))
 
 
+def test_a_hundred_thousand_values_and_a_thousand_places():
+    x = drawn(100_000).float().requires_grad_()
+    values, picks = topk(x, 1000, temperature=0.01)
+    torch.testing.assert_close(picks.apply(torch.ones_like(x)), torch.ones(1000), atol=1e-2, rtol=0)
+    torch.testing.assert_close(values[:10], x.topk(10).values, atol=0.05, rtol=0)
+    assert torch.autograd.grad(values.sum(), x)[0].isfinite().all()
+
+
+def test_sorts_own_neuralsort_is_understood():
+    x = drawn(5)
+    torch.testing.assert_close(topk(x, 2, relax=NeuralSort())[0], topk(x, 2, relax="neuralsort")[0])
+
+
 def test_neuralsort_is_the_published_formula():
     x = drawn(7)
     n = torch.arange(1, 8, dtype=torch.float64)
@@ -77,7 +90,9 @@ def test_neuralsort_is_the_published_formula():
 def test_absent_entries_are_as_if_they_were_not_there(relax):
     x, mask = drawn(3, 8).requires_grad_(), torch.rand(3, 8, generator=torch.Generator().manual_seed(4)) < 0.7
     values, picks = topk(x, 3, relax=relax, mask=mask)
-    for row in range(3 if relax != "halving" else 0):  # there the number of entries decides who meets whom
+    for row in range(
+        3 if relax not in ("halving", "network") else 0
+    ):  # there the number of entries decides who meets whom
         torch.testing.assert_close(values[row], topk(x[row][mask[row]], 3, relax=relax)[0])
     assert (picks.dense().sum(-2)[~mask] == 0).all()
     assert (torch.autograd.grad(values.sum(), x)[0][~mask] == 0).all()

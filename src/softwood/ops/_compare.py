@@ -15,7 +15,7 @@ def _finish(exact: Tensor, soft: Tensor, hard: bool, dtype: torch.dtype) -> Tens
     return (straight_through(exact, soft) if hard else soft).to(dtype)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.randn(3, 5), 0.1))
 @full_precision
 def gt(
     x: Tensor, y: float | Tensor, *, relax: str = "sigmoid", temperature: float | Tensor = 0.1, hard: bool = False
@@ -50,7 +50,7 @@ def gt(
     return _finish(x > y, soft, hard, x.dtype)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.randn(3, 5), 0.1))
 @full_precision
 def ge(
     x: Tensor, y: float | Tensor, *, relax: str = "sigmoid", temperature: float | Tensor = 0.1, hard: bool = False
@@ -85,7 +85,7 @@ def ge(
     return _finish(x >= y, soft, hard, x.dtype)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.randn(3, 5), 0.1))
 @full_precision
 def lt(
     x: Tensor, y: float | Tensor, *, relax: str = "sigmoid", temperature: float | Tensor = 0.1, hard: bool = False
@@ -120,7 +120,7 @@ def lt(
     return _finish(x < y, soft, hard, x.dtype)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.randn(3, 5), 0.1))
 @full_precision
 def le(
     x: Tensor, y: float | Tensor, *, relax: str = "sigmoid", temperature: float | Tensor = 0.1, hard: bool = False
@@ -155,7 +155,7 @@ def le(
     return _finish(x <= y, soft, hard, x.dtype)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.randn(3, 5), 0.1))
 @full_precision
 def eq(
     x: Tensor, y: float | Tensor, *, relax: str = "sigmoid", temperature: float | Tensor = 0.1, hard: bool = False
@@ -190,7 +190,7 @@ def eq(
     return _finish(x == y, soft, hard, x.dtype)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.randn(3, 5), 0.1))
 @full_precision
 def isclose(
     x: Tensor,

@@ -143,7 +143,7 @@ def abs(x: Tensor, *, relax: str = "sigmoid", temperature: float | Tensor = 0.1,
     return _finish(x.abs(), soft, hard, x.dtype)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.randn(3, 5), -0.5, 0.5))
 @full_precision
 def clamp(
     x: Tensor,
@@ -295,7 +295,7 @@ def round(x: Tensor, *, relax: str = "sigmoid", temperature: float | Tensor = 0.
     return _finish(x.round(), soft, hard, x.dtype)
 
 
-@capability("operation", cost="O(n L) time and memory")
+@capability("operation", cost="O(n L) time and memory", example=lambda: (torch.randn(3, 5), torch.linspace(-1, 1, 4)))
 @full_precision
 def quantize(
     x: Tensor, levels: Tensor, *, relax: str = "sigmoid", temperature: float | Tensor = 0.1, hard: bool = False

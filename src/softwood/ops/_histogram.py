@@ -12,7 +12,7 @@ from softwood.ops._simplex import softmax_last
 from softwood.ops._steps import smooth_step
 
 
-@capability("operation", cost="O(n b) time and memory")
+@capability("operation", cost="O(n b) time and memory", example=lambda: (torch.randn(3, 5), torch.linspace(-2, 2, 5)))
 @full_precision
 def histogram(
     x: Tensor,
@@ -100,7 +100,7 @@ def soft_argmax(x: Tensor, n_axes: int = 1, *, temperature: float | Tensor = 0.1
     return softmax_last(logits) @ places
 
 
-@capability("operation", cost="O(m n d) time, O(m n) memory")
+@capability("operation", cost="O(m n d) time, O(m n) memory", example=lambda: (torch.randn(3, 5), torch.randn(4, 5)))
 @full_precision
 def nearest_neighbour(
     query: Tensor, keys: Tensor, *, temperature: float | Tensor = 0.1, hard: bool = False, mask: Tensor | None = None

@@ -24,7 +24,7 @@ def _finish(soft: Tensor, exact: Tensor, hard: bool) -> Tensor:
     return straight_through(exact, soft) if hard else soft
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5), torch.rand(3, 5)))
 @full_precision
 def and_(a: Tensor, b: Tensor, *, relax: str = "product", hard: bool = False) -> Tensor:
     r"""Return how true it is that both hold.
@@ -53,7 +53,7 @@ def and_(a: Tensor, b: Tensor, *, relax: str = "product", hard: bool = False) ->
     return _finish(_both(a, b, relax), (a > 0.5) & (b > 0.5), hard)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5), torch.rand(3, 5)))
 @full_precision
 def or_(a: Tensor, b: Tensor, *, relax: str = "product", hard: bool = False) -> Tensor:
     r"""Return how true it is that one or both hold: not both not.
@@ -82,7 +82,7 @@ def or_(a: Tensor, b: Tensor, *, relax: str = "product", hard: bool = False) -> 
     return _finish(1.0 - _both(1.0 - a, 1.0 - b, relax), (a > 0.5) | (b > 0.5), hard)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5),))
 @full_precision
 def not_(a: Tensor, *, hard: bool = False) -> Tensor:
     r"""Return how true it is that it does not hold.
@@ -109,7 +109,7 @@ def not_(a: Tensor, *, hard: bool = False) -> Tensor:
     return _finish(1.0 - a, a <= 0.5, hard)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5), torch.rand(3, 5)))
 @full_precision
 def xor(a: Tensor, b: Tensor, *, relax: str = "product", hard: bool = False) -> Tensor:
     r"""Return how true it is that exactly one holds.
@@ -142,7 +142,7 @@ def xor(a: Tensor, b: Tensor, *, relax: str = "product", hard: bool = False) -> 
     return _finish(soft, (a > 0.5) ^ (b > 0.5), hard)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5), torch.rand(3, 5)))
 @full_precision
 def implies(a: Tensor, b: Tensor, *, relax: str = "product", hard: bool = False) -> Tensor:
     r"""Return how true it is that b holds if a does: not a, or b.
@@ -197,7 +197,7 @@ def _check_log(relax: str, hard: bool) -> None:
     check_choice("hard (of logarithms)", hard, (False,))
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5),))
 @full_precision
 def all(
     p: Tensor,
@@ -240,7 +240,7 @@ def all(
     return _finish(_conjunction(rows, relax), (rows > 0.5).all(-1), hard).to(p.dtype)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5),))
 @full_precision
 def any(
     p: Tensor,
@@ -283,7 +283,7 @@ def any(
     return _finish(1.0 - _conjunction(1.0 - rows, relax), (rows > 0.5).any(-1), hard).to(p.dtype)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5),))
 @full_precision
 def count(p: Tensor, dim: int = -1, *, hard: bool = False, mask: Tensor | None = None) -> Tensor:
     r"""Return how many hold, in float32 at least: the expected number.
@@ -313,7 +313,7 @@ def count(p: Tensor, dim: int = -1, *, hard: bool = False, mask: Tensor | None =
     return _finish(rows.sum(-1), (rows > 0.5).sum(-1), hard)
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5),))
 @full_precision
 def majority(
     p: Tensor,

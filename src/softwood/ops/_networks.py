@@ -161,7 +161,7 @@ class NetworkPermutation(SoftPermutation):
         self._z, self._front, self._size, self._settings, self._batch = z, front, size, settings, batch
 
     def _rows_of(self, values: Tensor) -> Tensor:
-        return values.reshape(len(self._z), -1, self._z.shape[-1]).to(self._z.dtype)
+        return values.reshape(len(self._z), values.shape[-2], self._z.shape[-1]).to(self._z.dtype)
 
     def _product(self, values: Tensor) -> Tensor:
         rows = self._rows_of(values)

@@ -10,10 +10,12 @@ from torch import Tensor
 from softwood.core import InputError, capability
 from softwood.gradients import straight_through
 from softwood.ops._axes import full_precision, move_back, move_last, temperature_last
-from softwood.ops._selection import SoftSelection
+from softwood.ops._selection import DenseSelection, SoftSelection
 
 
-@capability("operation", cost="O(n) time and memory")
+@capability(
+    "operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5), torch.randn(3, 5), torch.randn(3, 5))
+)
 @full_precision
 def where(condition: Tensor, x: Tensor, y: Tensor, *, hard: bool = False) -> Tensor:
     r"""Return x where a soft condition holds and y elsewhere: the soft ``torch.where``.
@@ -43,7 +45,11 @@ def where(condition: Tensor, x: Tensor, y: Tensor, *, hard: bool = False) -> Ten
     return straight_through(torch.where(condition > 0.5, x, y), soft) if hard else soft
 
 
-@capability("operation", cost="both branches")
+@capability(
+    "operation",
+    cost="both branches",
+    example=lambda: (torch.rand(3, 5), lambda: torch.ones(3, 5), lambda: torch.zeros(3, 5)),
+)
 def soft_if(
     condition: Tensor, then: Callable[[], Tensor], otherwise: Callable[[], Tensor], *, hard: bool = False
 ) -> Tensor:
@@ -73,7 +79,11 @@ def soft_if(
     return where(condition, then(), otherwise(), hard=hard)
 
 
-@capability("operation", cost="that of the product of the selection")
+@capability(
+    "operation",
+    cost="that of the product of the selection",
+    example=lambda: (torch.randn(3, 5), DenseSelection(torch.rand(3, 2, 5).softmax(-1))),
+)
 def take_along_dim(values: Tensor, index: SoftSelection) -> Tensor:
     r"""Return the values that a soft index picks: the soft ``torch.take_along_dim``.
 
@@ -100,7 +110,11 @@ def take_along_dim(values: Tensor, index: SoftSelection) -> Tensor:
     return index.apply(values)
 
 
-@capability("operation", cost="O(n k) for each vector; with sparse weights ``[k, n]``, O(their entries)")
+@capability(
+    "operation",
+    cost="O(n k) for each vector; with sparse weights ``[k, n]``, O(their entries)",
+    example=lambda: (torch.randn(3, 5), torch.rand(2, 5)),
+)
 @full_precision
 def index_select(x: Tensor, weights: Tensor, dim: int = -1) -> Tensor:
     r"""Return weighted means along an axis: the soft ``torch.index_select``.
@@ -134,7 +148,7 @@ def index_select(x: Tensor, weights: Tensor, dim: int = -1) -> Tensor:
     return move_back(found, dim, x.dtype)
 
 
-@capability("operation", cost="O(n k) for each vector")
+@capability("operation", cost="O(n k) for each vector", example=lambda: (torch.randn(3, 2), torch.rand(2, 5)))
 @full_precision
 def scatter(values: Tensor, weights: Tensor, dim: int = -1) -> Tensor:
     r"""Return values added up at the places that weights give them: the transpose of ``index_select``.
@@ -164,7 +178,7 @@ def scatter(values: Tensor, weights: Tensor, dim: int = -1) -> Tensor:
     return move_back(found, dim, values.dtype)
 
 
-@capability("operation", cost="O(n) for each entry of a row")
+@capability("operation", cost="O(n) for each entry of a row", example=lambda: (torch.randn(3, 5), torch.rand(2, 3)))
 @full_precision
 def lookup(table: Tensor, weights: Tensor) -> Tensor:
     r"""Return the mean row of a table under weights: the soft look-up.
@@ -191,7 +205,7 @@ def lookup(table: Tensor, weights: Tensor) -> Tensor:
     return torch.tensordot(weights.to(table.dtype), table, dims=1)
 
 
-@capability("operation", cost="O(n k) time and memory")
+@capability("operation", cost="O(n k) time and memory", example=lambda: (torch.randn(3, 5), torch.tensor([0.3, 2.2])))
 @full_precision
 def gather(
     x: Tensor, positions: Tensor, dim: int = -1, *, temperature: float | Tensor = 0.1, hard: bool = False
@@ -234,7 +248,7 @@ def gather(
     return move_back(soft, dim, x.dtype)
 
 
-@capability("operation", cost="O(n l) time and memory")
+@capability("operation", cost="O(n l) time and memory", example=lambda: (torch.randn(3, 5), torch.tensor(1.2), 2))
 @full_precision
 def slice(
     x: Tensor, start: Tensor, length: int, dim: int = -1, *, temperature: float | Tensor = 0.1, hard: bool = False

@@ -13,6 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from softwood.core import InputError, capability, check_number
 from softwood.gradients import straight_through
 from softwood.ops._axes import full_precision, move_back
+from softwood.ops._lapsum import LapSum, laplace_quantiles, laplace_sums
+from softwood.ops._networks import Network
 from softwood.ops._relax import resolve
 from softwood.ops._selection import SoftSelection
 from softwood.ops._simplex import scaled, softmax_last
@@ -31,9 +33,9 @@ class Halving:
     """A tournament: the best meets the worst, each pair leaves its softmax mean, until k are left."""
 
 
-TopK = Mask | NeuralSort | Halving
+TopK = Mask | NeuralSort | Halving | Network
 
-KNOWN: dict[str, TopK] = {**MASKS, "neuralsort": NeuralSort(), "halving": Halving()}
+KNOWN: dict[str, TopK] = {**MASKS, "neuralsort": NeuralSort(), "halving": Halving(), "network": Network()}
 
 
 class _Picks(SoftSelection):
@@ -88,6 +90,28 @@ class _LadderPicks(_RowPicks):
         return mask_steps(z, counts, self._relax)[0].diff(dim=-2)
 
 
+class _LaplacePicks(_LadderPicks):
+    """The ladder of Laplace steps: thresholds and products from one sort, O(n log n) for all k."""
+
+    def _product(self, values: Tensor) -> Tensor:
+        z, features = self._z.unsqueeze(-2).expand(values.shape), values.shape[-2]
+        if self._k == 0 or z.numel() == 0:
+            return super()._product(values)
+        present = ~(z == -math.inf)
+        dtype = torch.promote_types(values.dtype, z.dtype)
+        data, weights = torch.where(present, -z, 0.0), present.to(z.dtype)
+        data, weights, values = (one.to(dtype).reshape(-1, z.shape[-1]) for one in (data, weights, values))
+        there = weights.sum(-1, keepdim=True)
+        targets = torch.arange(1, self._k + 1, device=z.device, dtype=dtype).expand(len(data), -1)
+        inside = targets < there
+        # beyond the last present item the mask is whole
+        edges = laplace_quantiles(torch.where(inside, targets, 0.5 * there), data, weights)
+        values = values * weights
+        below = torch.where(inside, laplace_sums(edges, data, values, 0), values.sum(-1, keepdim=True))
+        picked = below.diff(dim=-1, prepend=torch.zeros_like(there))
+        return picked.reshape(*self._z.shape[:-1], features, self._k)
+
+
 class _NeuralPicks(_RowPicks):
     def _rows(self, first: int, last: int) -> Tensor:
         z = self._z
@@ -103,6 +127,22 @@ class _NeuralPicks(_RowPicks):
         weight = (there + 1 - 2 * torch.arange(first + 1, last + 1, device=z.device)).unsqueeze(-1)
         logits = weight * z.masked_fill(absent, 0.0).unsqueeze(-2) - spread.unsqueeze(-2)
         return softmax_last(logits.masked_fill(absent.unsqueeze(-2), -math.inf))
+
+
+class _NetworkPicks(_Picks):
+    """The first k outputs of a sorting network, largest first."""
+
+    def __init__(self, z: Tensor, k: int, shape: tuple[int, ...], dim: int, straight: bool, relax: Network) -> None:
+        super().__init__(z, k, shape, dim, straight)
+        present = ~(z == -math.inf)
+        frame = {"shape": tuple(z.shape), "dim": -1, "straight": False}
+        self._permutation = relax.sort(torch.where(present, z, 0.0), 1.0, True, present, frame)[1]
+
+    def _product(self, values: Tensor) -> Tensor:
+        return self._permutation._product(values)[..., : self._k]
+
+    def _matrix(self) -> Tensor:
+        return self._permutation._matrix()[..., : self._k, :]
 
 
 def _parts(ordered: Tensor, pairs: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -146,8 +186,8 @@ class _HalvingPicks(_Picks):
 
 @capability(
     "operation",
-    cost="lapsum, threshold, budget, permutahedron, transport, neuralsort: O(n k) time, O(n + k) memory beyond a block "
-    "of 4 million entries; halving: O(n log n) time, O(n) memory",
+    cost="lapsum, halving: O(n log n) time, O(n) memory; others: O(n k) time, O(n + k) memory beyond a block of 4 million "
+    "entries",
 )
 @full_precision
 def topk(
@@ -165,7 +205,8 @@ def topk(
 
     The relaxations of ``topk_mask`` give place j the difference of two masks, :math:`m^{(j)} - m^{(j-1)}`: every row
     adds up to 1, and together they add up to the mask of the k largest. ``"neuralsort"`` takes the first k rows of its
-    permutation. ``"halving"`` lets the best meet the worst and keeps the softmax mean of each pair, until k are left.
+    permutation. ``"halving"`` lets the best meet the worst and keeps the softmax mean of each pair, until k are left. ``"network"`` sorts by soft
+    swaps and takes the first k.
 
     Args:
         x: ``[..., n, ...]``. -inf is absent; NaN, or +inf, makes the values of the row NaN.
@@ -173,7 +214,7 @@ def topk(
         dim: the axis.
         largest: False takes the smallest, in ascending order.
         relax: ``"lapsum"``, ``"threshold"``, ``"budget"``, ``"permutahedron"``, ``"transport"`` (see ``topk_mask``),
-            ``"neuralsort"`` or ``"halving"``.
+            ``"neuralsort"``, ``"halving"``, or ``"network"`` (the first k outputs of ``Network``).
         temperature: T > 0, in units of x.
         hard: the exact values and indices forward, the relaxed gradient backward.
         mask: bool, True where an entry is present. In ``"halving"`` who meets an absent entry goes through unmixed.
@@ -192,13 +233,13 @@ def topk(
     Limit: as T goes to 0, torch.topk; ties within the k share their places (``"halving"`` at a tie between winners and
     losers keeps their mean).
 
-    Cost: O(n k) time a Newton step, in blocks of 4 million entries of P, which backward makes again; ``"halving"``
-    O(n log n) time and O(n) memory.
+    Cost: ``"lapsum"`` and ``"halving"`` O(n log n) time and O(n) memory; ``"network"`` O(n log^2 n) time; the others
+    O(n k) time a Newton step, in blocks of 4 million entries of P, which backward makes again.
 
     Source: Struski et al., "LapSum", 2025; Grover et al., "Stochastic Optimization of Sorting Networks via Continuous
     Relaxations", 2019; Pietruszka, Borchmann and Graliński, "Successive Halving Top-k Operator", 2021.
     """
-    kind = resolve(relax, KNOWN)
+    kind = relax if isinstance(relax, NeuralSort) else resolve(relax, KNOWN)  # sort has one of its own, derived from it
     z = scaled(x if largest else -x, dim, temperature, mask)
     k = check_number("k", k, low=0, integer=True)
     if k > z.shape[-1]:
@@ -207,10 +248,12 @@ def topk(
     picks: _Picks
     if isinstance(kind, NeuralSort):
         picks = _NeuralPicks(*where)
+    elif isinstance(kind, Network):
+        picks = _NetworkPicks(*where, kind)
     elif isinstance(kind, Halving):
         picks = _HalvingPicks(*where)
     else:
-        picks = _LadderPicks(*where, kind)
+        picks = (_LaplacePicks if isinstance(kind, LapSum) else _LadderPicks)(*where, kind)
     values = torch.where(z == -math.inf, 0.0, x.movedim(dim, -1).to(z.dtype))
     soft = picks._product(values.unsqueeze(-2)).squeeze(-2)
     soft = torch.where(values.isnan().any(-1, keepdim=True), math.nan, soft)
