@@ -186,8 +186,8 @@ class _HalvingPicks(_Picks):
 
 @capability(
     "operation",
-    cost="lapsum, halving: O(n log n) time, O(n) memory; others: O(n k) time, O(n + k) memory beyond a block of 4 million "
-    "entries",
+    cost="lapsum, halving: O(n log n) time, O(n) memory; others: O(n k) time, O(n + k) memory beyond a block of 4 "
+    "million entries",
 )
 @full_precision
 def topk(
@@ -205,8 +205,8 @@ def topk(
 
     The relaxations of ``topk_mask`` give place j the difference of two masks, :math:`m^{(j)} - m^{(j-1)}`: every row
     adds up to 1, and together they add up to the mask of the k largest. ``"neuralsort"`` takes the first k rows of its
-    permutation. ``"halving"`` lets the best meet the worst and keeps the softmax mean of each pair, until k are left. ``"network"`` sorts by soft
-    swaps and takes the first k.
+    permutation. ``"halving"`` lets the best meet the worst and keeps the softmax mean of each pair, until k are left.
+    ``"network"`` sorts by soft swaps and takes the first k.
 
     Args:
         x: ``[..., n, ...]``. -inf is absent; NaN, or +inf, makes the values of the row NaN.
