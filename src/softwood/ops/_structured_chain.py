@@ -11,7 +11,7 @@ from softwood.ops._structured import Plus, Structure
 
 @capability(
     "operation",
-    cost="O(T C^2) time; O(T C^2) memory, O(C^2 sqrt(T)) beyond inputs and outputs while no gradient is recorded",
+    cost="O(T C^2) time in T steps, O(T C^2) memory",
     example=lambda: (torch.randn(2, 4, 3), torch.randn(3, 3)),
 )
 class LinearChain(Structure):
@@ -39,7 +39,7 @@ class LinearChain(Structure):
         >>> chain.marginals()[0].round(decimals=2)
         tensor([0.8800, 0.1200])
 
-    Cost: O(T C^2) time; O(T C^2) memory, O(C^2 sqrt(T)) beyond inputs and outputs while no gradient is recorded.
+    Cost: O(T C^2) time in T steps, O(T C^2) memory.
 
     Source: Lafferty, McCallum and Pereira 2001; marginals as a gradient: Darwiche 2003, Eisner 2016.
     """
