@@ -8,6 +8,7 @@ first three ends a fit because of a column that it cannot use; all of them name 
 
 from softwood.data._codec import LARGEST, MAX_BINS, QuantileCodec
 from softwood.data._describe import Description, describe
+from softwood.data._digit_numbers import digit_numbers
 from softwood.data._feature import Feature
 from softwood.data._read import Table, read_table
 from softwood.data._roles import row_groups, row_times, row_weights
@@ -22,6 +23,7 @@ __all__ = [
     "Table",
     "Target",
     "describe",
+    "digit_numbers",
     "read_table",
     "read_target",
     "row_groups",

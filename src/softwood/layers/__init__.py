@@ -11,6 +11,7 @@ modules that they become.
 from softwood.layers._choices import BirkhoffProjection, RelaxedCategorical, SimplexProjection
 from softwood.layers._hard import Gate, Matching, OneHot, PiecewiseLinear, Sort, TopKMask
 from softwood.layers._selective import convert_to_selective, revert_selective, saved_bytes
+from softwood.layers._set_encoder import SetOrdinalEncoder
 from softwood.layers._smooth import SAU, SmoothActivation, smooth, smooth_activation_
 from softwood.layers._soft_module import SoftModule, soft_modules
 from softwood.layers._sorting import SortingNetwork
@@ -25,6 +26,7 @@ __all__ = [
     "OneHot",
     "PiecewiseLinear",
     "RelaxedCategorical",
+    "SetOrdinalEncoder",
     "SimplexProjection",
     "SmoothActivation",
     "SoftModule",
