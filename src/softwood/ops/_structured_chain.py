@@ -10,7 +10,6 @@ from torch import Tensor
 from softwood.core import InputError, capability
 from softwood.ops._structured import Plus, Structure
 
-
 _LONG = 256
 """Chains with more steps keep no graph of their recursion where one can be done without."""
 
