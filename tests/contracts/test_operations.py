@@ -44,6 +44,12 @@ ARGUMENTS = {
 
 # (operation or operation-relaxation, contract) -> why it does not hold
 EXCEPTIONS = {
+    ("index_select", "dim"): "its weights keep their axes, [k, n], whatever dim is",
+    ("index_select", "batch"): "its weights keep their axes, [k, n], whatever dim is",
+    ("scatter", "dim"): "its weights keep their axes, [k, n], whatever dim is",
+    ("scatter", "batch"): "its weights keep their axes, [k, n], whatever dim is",
+    ("lookup", "batch"): "a table's first axis is the one that is looked up",
+    ("take_along_dim", "batch"): "an index belongs to one shape",
     ("histogram", "mask"): "what is absent must not be NaN",
     ("index_select", "dim"): "its weights have axes of their own",
     ("scatter", "dim"): "its weights have axes of their own",

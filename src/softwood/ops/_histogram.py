@@ -52,6 +52,8 @@ def histogram(
         raise InputError("edges are not a list", got=f"shape {tuple(edges.shape)}", allowed="one axis, two or more",
                          fix="pass torch.linspace(low, high, bins + 1)")  # fmt: skip
     rows, there = move_last(x, dim), mask_last(mask, x, dim)
+    if there is not None:
+        rows = rows.masked_fill(~there, 0.0)  # whatever stood there, it has no gradient
     width = temperature_last(temperature, rows)
     away = rows.unsqueeze(-1) - edges.to(rows.dtype)
     inside = -smooth_step(away / (width.unsqueeze(-1) if isinstance(width, Tensor) else width), relax).diff(dim=-1)
