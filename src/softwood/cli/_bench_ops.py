@@ -18,7 +18,7 @@ SCHEMA = "softwood bench ops 1"
 SIZES = ((256, 16), (256, 128), (64, 1024), (1, 1_000_000))
 GROWTH = tuple(10**power for power in range(2, 7))
 _TEMPERATURE, _SLOPE = 0.1, 10.0
-_ROUNDS, _LEAST_SECONDS, _LONGEST = 15, 0.02, 5.0
+_ROUNDS, _LEAST_SECONDS, _LONGEST = 101, 0.0005, 5.0
 _DENSE, _MIDDLE = 1024, 128  # the longest axis that a method of quadratic or higher cost is asked for
 
 
@@ -94,8 +94,9 @@ def bench_ops(
 ) -> dict[str, Any]:  # fmt: skip
     """Time forward and backward of each operation on normal numbers, and ``torch.sort`` beside each of them.
 
-    All methods of a size take turns, a few calls each, so that a busy moment of the machine meets all of them; what is
-    reported is the median of a method's time over the time of ``torch.sort`` in the same turn.
+    All methods of a size take turns, in an order that changes from turn to turn, so that a busy moment of the machine
+    meets now one and now another. A turn is short, so that most turns of short calls meet none. What is reported is the
+    median of a method over that of ``torch.sort``.
 
     Args:
         threads: how many, one after the other.
@@ -173,14 +174,15 @@ def _compared(
     times = {key: max(1, min(500, math.ceil(least / max(first[key], 1e-7)))) for key in calls}
     base = next(iter(calls))
     turns: dict[tuple[str, str, str], list[float]] = {key: [] for key in calls}
+    names, shuffled = list(calls), np.random.default_rng(0)
     for turn in range(2 if quick else _ROUNDS):
-        for key, call in calls.items():
-            if key == base or first[key] * turn < _LONGEST:
-                turns[key].append(_seconds(call, times[key]))
+        for place in shuffled.permutation(len(names)):
+            key = names[place]
+            if turn == 0 or first[key] * turn < _LONGEST:
+                turns[key].append(_seconds(calls[key], times[key]))
     found = []
     for key, held in turns.items():
-        multiple = np.array(held) / np.array(turns[base])[: len(held)]
-        low, middle, high = np.quantile(multiple, [0.25, 0.5, 0.75])
+        low, middle, high = np.quantile(np.array(held) / np.median(turns[base]), [0.25, 0.5, 0.75])
         found.append({
             **_named(key), "median": float(np.median(held)), "multiple": float(middle), "low": float(low),
             "high": float(high), "times": len(held),
