@@ -303,7 +303,17 @@ def test_every_room_has_a_reference_page():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/tables.md", "docs/artefact-format.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/getting-started.md",
+        "docs/tables.md",
+        "docs/artefact-format.md",
+        "docs/choosing.md",
+        "docs/coming-from.md",
+    ],
+)
 def test_pages_run_as_they_stand(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # the README's table has no maker on the page; any table with a column y will do

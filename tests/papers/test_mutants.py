@@ -7,7 +7,9 @@ import importlib
 import pytest
 from torch import nn
 
+from softwood.gradients import GumbelSoftmax
 from softwood.layers import convert_to_selective
+from softwood.ops import Network
 from softwood.papers import check_here
 
 
@@ -21,6 +23,21 @@ def only_convolutions(model):
 
 # id: (what is broken, what stands in its place, the size at which that has to be seen)
 MUTANTS = {
+    "error-free-swap": (
+        "softwood.papers.ops._error_free_swap:Network",
+        lambda swap, error_free=False: Network(swap),
+        "smoke",
+    ),
+    "gumbel-softmax": (
+        "softwood.papers.ops._gumbel_softmax:GumbelSoftmax",
+        lambda t=1.0, **how: GumbelSoftmax(0.05 / t, **how),
+        "smoke",
+    ),
+    "monotonic-sortnet": (
+        "softwood.papers.ops._monotonic_sortnet:Network",
+        lambda swap, layout: Network("logistic", layout),
+        "smoke",
+    ),
     "selective-memory": ("softwood.papers.ops._selective_memory:convert_to_selective", only_convolutions, "smoke"),
 }
 CASES = [pytest.param(id, marks=[pytest.mark.slow] if MUTANTS[id][2] != "smoke" else [], id=id) for id in MUTANTS]
