@@ -16,7 +16,7 @@ from torch import Tensor
 from softwood.kernels import sort_rows
 
 _LIBRARY: Any = torch.library.Library("softwood", "FRAGMENT")  # type: ignore[no-untyped-call]
-_GRAIN = 1 << 14  # entries that are worth a thread
+_GRAIN = 1 << 15  # entries that are worth a thread
 
 
 def kernel_operator(
