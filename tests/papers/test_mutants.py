@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import pytest
+import torch
 from torch import nn
 
 from softwood.gradients import GumbelSoftmax
@@ -19,6 +20,24 @@ def only_convolutions(model):
         if isinstance(module, nn.Conv2d):
             convert_to_selective(module)
     return model
+
+
+class PenaltyByGradient(torch.optim.SGD):
+    """Stand for ``ProxSGD``: the subgradient of the penalty, which is what the paper warns of."""
+
+    def __init__(self, params, lr, *, strength):
+        super().__init__(params, lr)
+        self.strength = strength
+
+    def step(self):
+        for parameter in self.param_groups[0]["params"]:
+            parameter.grad += self.strength * parameter.detach().sign()
+        super().step()
+
+
+def equal_weights(*estimates):
+    """Stand for ``inverse_variance_mix``: the plain mean, which the exploding estimator rules."""
+    return torch.stack([part.mean(0) for part in estimates]).mean(0), torch.ones(len(estimates))
 
 
 # id: (what is broken, what stands in its place, the size at which that has to be seen)
@@ -38,6 +57,8 @@ MUTANTS = {
         lambda swap, layout: Network("logistic", layout),
         "smoke",
     ),
+    "gradient-chaos": ("softwood.papers.ops._gradient_chaos:inverse_variance_mix", equal_weights, "smoke"),
+    "nonsmooth-gd": ("softwood.papers.ops._nonsmooth_gd:ProxSGD", PenaltyByGradient, "smoke"),
     "selective-memory": ("softwood.papers.ops._selective_memory:convert_to_selective", only_convolutions, "smoke"),
 }
 CASES = [pytest.param(id, marks=[pytest.mark.slow] if MUTANTS[id][2] != "smoke" else [], id=id) for id in MUTANTS]

@@ -11,7 +11,8 @@ two families, and within each the members swap without a change to the model:
   cost, ``Smoothing()`` for kinks and jumps, ``ImplicitMinimum()`` for what satisfies an equation.
 
 ``check`` is the gradient doctor: it measures all that apply to a problem, and recommends one. ``unroll_report`` says
-whether gradients through an iterated system can be trusted, ``kink_report`` and ``one_sided`` whether autograd can.
+whether gradients through an iterated system can be trusted, ``kink_report`` and ``one_sided`` whether autograd can,
+``nonsmooth_report`` whether descent stalls at kinks.
 """
 
 from softwood.gradients._blackbox import IMLE, AdaptiveStep, Blackbox, IdentityProjection, spo_plus_loss
@@ -24,6 +25,7 @@ from softwood.gradients._implicit import HyperGradient, ImplicitFixedPoint, Impl
 from softwood.gradients._kinks import KinkLayer, KinkReport, OneSided, kink_report, one_sided
 from softwood.gradients._linear import ConjugateGradient, ExactSolve, Neumann
 from softwood.gradients._noise import SumOfGamma, per_instance
+from softwood.gradients._nonsmooth import NonsmoothReport, Stall, nonsmooth_report
 from softwood.gradients._perturbed import Perturbed, fenchel_young_loss
 from softwood.gradients._protocol import ChoiceEstimator, FunctionEstimator, PathwiseEstimator
 from softwood.gradients._report import EstimatorRow, GradientReport
@@ -61,6 +63,7 @@ __all__ = [
     "LocalSPSA",
     "MovingBaseline",
     "Neumann",
+    "NonsmoothReport",
     "OneSided",
     "PathwiseEstimator",
     "Perturbed",
@@ -69,6 +72,7 @@ __all__ = [
     "Relaxation",
     "ScoreFunction",
     "Smoothing",
+    "Stall",
     "StraightThrough",
     "SumOfGamma",
     "UnorderedSet",
@@ -79,6 +83,7 @@ __all__ = [
     "inverse_variance_mix",
     "kink_report",
     "lyapunov",
+    "nonsmooth_report",
     "one_sided",
     "per_instance",
     "spo_plus_loss",

@@ -3,6 +3,7 @@
 ``soften`` makes a discrete thing trainable, ``calibrate`` sets its temperatures in units of the data, ``train``
 runs any learner with seeds, stopping, checkpoints and resume, ``Annealer`` cools a model as its gap allows,
 ``harden`` makes it discrete again, and ``certify`` says how far what ships and what was trained disagree.
+``ProxSGD`` and ``ProxAdam`` are optimizers under which weights become exactly zero.
 """
 
 from softwood.lifecycle._anneal import Annealer, measure_gap
@@ -22,6 +23,8 @@ from softwood.lifecycle._leaves import (
     observe_leaves,
 )
 from softwood.lifecycle._progress import TrainProgress
+from softwood.lifecycle._prox import prox_group, prox_l0, prox_l1
+from softwood.lifecycle._prox_optimizers import ProxAdam, ProxSGD
 from softwood.lifecycle._soften import soften
 from softwood.lifecycle._state import flatten_state, unflatten_state
 from softwood.lifecycle._train import Learner, TrainResult, TrainState, train
@@ -38,6 +41,8 @@ __all__ = [
     "LeafObserved",
     "Learner",
     "Paired",
+    "ProxAdam",
+    "ProxSGD",
     "TrainProgress",
     "TrainResult",
     "TrainState",
@@ -55,6 +60,9 @@ __all__ = [
     "measure_gap",
     "observe_leaves",
     "paired_error",
+    "prox_group",
+    "prox_l0",
+    "prox_l1",
     "share_of",
     "soften",
     "train",
