@@ -27,8 +27,8 @@ PAPER = Paper(
     ),
     claim="The Lyapunov exponent tells beforehand whether back-propagated gradients explode; their mix with evolution "
     "strategies by inverse variance is never noisier than the better of the two.",
-    headline="The same failure in recurrent networks, physics and learned optimizers, with the spectrum of the Jacobian "
-    "as its criterion.",
+    headline="The same failure in recurrent networks, physics and learned optimizers, with the spectrum of the "
+    "Jacobian as its criterion.",
     full="The same check with more starts; any step function in torch takes the place of the six systems.",
     seconds=40,
 )

@@ -181,7 +181,7 @@ def _digits(epochs: int, seed: int) -> tuple[list[Measure], list[Bar]]:
         "Adam, no penalty": (torch.optim.Adam, 0.0),
         "Adam, L1 in the loss": (torch.optim.Adam, 7e-4),
         "ProxAdam, L1": (ProxAdam, 7e-4),
-        "ProxAdam, L0": (partial(ProxAdam, penalty="l0"), 5e-4),
+        "ProxAdam, L0": (partial(ProxAdam, penalty="l0"), 5.5e-4),
     }
     found = {name: _network(seed, epochs, kind, strength) for name, (kind, strength) in runs.items()}
     names = ("accuracy on unseen digits", "share of exact zeros", "share below a thousandth")
