@@ -177,7 +177,7 @@ def _network(seed: int, epochs: int, kind: Callable[..., torch.optim.Optimizer],
 
 
 def _digits(epochs: int, seed: int) -> tuple[list[Measure], list[Bar]]:
-    runs = {
+    runs: dict[str, tuple[Callable[..., torch.optim.Optimizer], float]] = {
         "Adam, no penalty": (torch.optim.Adam, 0.0),
         "Adam, L1 in the loss": (torch.optim.Adam, 7e-4),
         "ProxAdam, L1": (ProxAdam, 7e-4),
