@@ -18,6 +18,7 @@ _ROOMS = (
     "cli",
     "core",
     "data",
+    "decisions",
     "gradients",
     "kernels",
     "layers",
