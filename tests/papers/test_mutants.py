@@ -38,6 +38,9 @@ class PenaltyByGradient(torch.optim.SGD):
 def equal_weights(*estimates):
     """Stand for ``inverse_variance_mix``: the plain mean, which the exploding estimator rules."""
     return torch.stack([part.mean(0) for part in estimates]).mean(0), torch.ones(len(estimates))
+def hard_chances(market, score):
+    """Stand for the smoothed chances: the trap, as autograd through the hard market sees the payment alone."""
+    return market.rule.chances(score.detach())
 
 
 # id: (what is broken, what stands in its place, the size at which that has to be seen)
@@ -59,6 +62,7 @@ MUTANTS = {
     ),
     "gradient-chaos": ("softwood.papers.ops._gradient_chaos:inverse_variance_mix", equal_weights, "smoke"),
     "nonsmooth-gd": ("softwood.papers.ops._nonsmooth_gd:ProxSGD", PenaltyByGradient, "smoke"),
+    "smooth-markets": ("softwood.decisions._auctions:SmoothedMechanism.chances", hard_chances, "smoke"),
     "selective-memory": ("softwood.papers.ops._selective_memory:convert_to_selective", only_convolutions, "smoke"),
 }
 CASES = [pytest.param(id, marks=[pytest.mark.slow] if MUTANTS[id][2] != "smoke" else [], id=id) for id in MUTANTS]
@@ -68,6 +72,8 @@ CASES = [pytest.param(id, marks=[pytest.mark.slow] if MUTANTS[id][2] != "smoke" 
 def test_a_broken_method_misses_a_bar(id, monkeypatch):
     target, replacement, size = MUTANTS[id]
     module, _, attribute = target.partition(":")
-    monkeypatch.setattr(importlib.import_module(module), attribute, replacement)
+    owner, _, name = attribute.rpartition(".")
+    module = importlib.import_module(module)
+    monkeypatch.setattr(getattr(module, owner) if owner else module, name, replacement)
     found = check_here(id, size, 0)
     assert [bar["says"] for bar in found["evidence"]["bars"] if not bar["holds"]]

@@ -27,8 +27,8 @@ class Regret:
         draws: of the others' values, the same for every candidate.
 
     Example:
-        >>> Regret(utility=(0.15,), best=(0.16,), worst=(0.02,), candidates=256, draws=1000).share
-        0.0625
+        >>> Regret(utility=(0.75,), best=(1.0,), worst=(0.5,), candidates=256, draws=1000).share
+        0.25
     """
 
     utility: tuple[float, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -57,7 +58,7 @@ class _Scale:
 
 _SCALES = {"smoke": _Scale((2,), 150, 100_000), "quick": _Scale((2, 4), 300, 2_000_000),
            "full": _Scale((2, 4, 8), 3000, 10_000_000)}  # fmt: skip
-_TEMPERATURE, _BATCH = 0.01, 1024
+_TEMPERATURE, _BATCH, _RATE = 0.01, 1024, 0.06
 _T = TypeVar("_T")
 _LADDER = (0.3, 0.1, 0.03, 0.01, 0.003)
 _POPULATION, _SIGMA, _ES_RATE = 16, 0.1, 0.03
@@ -99,8 +100,8 @@ def _distance(strategies: BidNetworks, n: int, share: float, seed: int) -> float
 
 def _first_price(n: int, scale: _Scale, seed: int, *, with_es: bool) -> tuple[list[Measure], list[Bar]]:
     rule = FirstPriceAuction(n)
-    smooth = EquilibriumLearner(rule, _TEMPERATURE, steps=scale.steps, batch=_BATCH, seed=seed)
-    naive = EquilibriumLearner(_Naive(rule, _TEMPERATURE), steps=scale.steps, batch=_BATCH, seed=seed)
+    alike = partial(EquilibriumLearner, steps=scale.steps, batch=_BATCH, learning_rate=_RATE, seed=seed)
+    smooth, naive = alike(rule, _TEMPERATURE), alike(_Naive(rule, _TEMPERATURE))
     begin = EquilibriumLearner(rule, steps=0, seed=seed)
     begin.learn(_uniform(n))  # the first call of anything takes longer
     started, _ = _timed(lambda: begin.learn(_uniform(n)))
