@@ -38,6 +38,8 @@ class PenaltyByGradient(torch.optim.SGD):
 def equal_weights(*estimates):
     """Stand for ``inverse_variance_mix``: the plain mean, which the exploding estimator rules."""
     return torch.stack([part.mean(0) for part in estimates]).mean(0), torch.ones(len(estimates))
+
+
 def hard_chances(market, score):
     """Stand for the smoothed chances: the trap, as autograd through the hard market sees the payment alone."""
     return market.rule.chances(score.detach())

@@ -18,12 +18,22 @@ from softwood.ops._simplex import entmax_last, scaled, softmax_last
 
 @dataclass(frozen=True)
 class Softmax:
-    """Weights exp(x / T): smooth, never exactly 0."""
+    """Weights exp(x / T): smooth, never exactly 0.
+
+    Example:
+        >>> max(torch.tensor([0.0, 1.0, 3.0]), relax=Softmax(), temperature=1.0)[0]
+        tensor(2.6456)
+    """
 
 
 @dataclass(frozen=True)
 class LogSumExp:
-    """The weights of softmax; the value of ``max`` is T logsumexp(x / T), whose gradient they are."""
+    """The weights of softmax; the value of ``max`` is T logsumexp(x / T), whose gradient they are.
+
+    Example:
+        >>> max(torch.tensor([0.0, 1.0, 3.0]), relax=LogSumExp(), temperature=1.0)[0]
+        tensor(3.1698)
+    """
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,10 @@ class Entmax:
 
     Args:
         alpha: > 1; 1.5 is ``"entmax15"``, 2 is ``"sparsemax"``.
+
+    Example:
+        >>> max(torch.tensor([0.0, 1.0, 3.0]), relax=Entmax(2.0), temperature=1.0)[0]
+        tensor(3.)
     """
 
     alpha: float = 1.5
@@ -46,6 +60,10 @@ class PNorm:
 
     Args:
         p: > 1; at 2 it is sparsemax.
+
+    Example:
+        >>> argmax(torch.tensor([0.0, 1.0, 1.5]), relax=PNorm(2.0), temperature=1.0).dense()
+        tensor([[0.0000, 0.2500, 0.7500]])
     """
 
     p: float = 1.5

@@ -165,7 +165,7 @@ class LaplacePermutation(SoftPermutation):
 
     def _edges(self, data: Tensor, weights: Tensor) -> Tensor:
         """Return b_1 to b_(n-1), ``[rows, n - 1]``."""
-        targets = torch.arange(1, data.shape[-1], device=data.device, dtype=data.dtype).expand(len(data), -1)
+        targets = torch.arange(data.shape[-1], device=data.device, dtype=data.dtype)[1:].expand(len(data), -1)
         return laplace_quantiles(targets, data, weights)
 
     def _parts(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -183,7 +183,8 @@ class LaplacePermutation(SoftPermutation):
         rows = torch.where(weights > 0, rows, 0.0)
         below = laplace_sums(edges, data, rows, 0)
         whole = rows.sum(-1, keepdim=True)
-        return torch.cat([below, whole], -1).diff(dim=-1, prepend=torch.zeros_like(whole)).reshape(values.shape)
+        steps = torch.cat([below, whole], -1).diff(dim=-1, prepend=torch.zeros_like(whole))
+        return steps[:, : rows.shape[-1]].reshape(values.shape)  # of none, there is no step either
 
     def _transpose_product(self, values: Tensor) -> Tensor:
         edges, data, weights, rows = self._parts(values)

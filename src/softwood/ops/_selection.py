@@ -32,6 +32,9 @@ class SoftSelection(ABC):
         self._dim = dim % len(shape)
         self._straight = straight
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of a tensor {self._shape} along dim {self._dim}>"
+
     @abstractmethod
     def _product(self, values: Tensor) -> Tensor:
         """Return P times values ``[*batch, f, n]``, as ``[*batch, f, k]``."""

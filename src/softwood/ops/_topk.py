@@ -30,7 +30,12 @@ class NeuralSort:
 
 @dataclass(frozen=True)
 class Halving:
-    """A tournament: the best meets the worst, each pair leaves its softmax mean, until k are left."""
+    """A tournament: the best meets the worst, each pair leaves its softmax mean, until k are left.
+
+    Example:
+        >>> topk(torch.tensor([0.0, 1.0, 3.0]), 1, relax=Halving(), temperature=0.1)[0]
+        tensor([3.])
+    """
 
 
 TopK = Mask | NeuralSort | Halving | Network

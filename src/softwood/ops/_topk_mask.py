@@ -20,12 +20,22 @@ from softwood.ops._threshold import steps_to
 
 @dataclass(frozen=True)
 class Threshold:
-    """Logistic steps at the threshold at which they add up to k."""
+    """Logistic steps at the threshold at which they add up to k.
+
+    Example:
+        >>> topk_mask(torch.tensor([0.0, 1.0, 3.0]), 1, relax=Threshold(), temperature=1.0).round(decimals=2)
+        tensor([0.1000, 0.2200, 0.6800])
+    """
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The nearest point of {0 <= m <= 1, sum m = k}: most entries are exactly 0 or 1."""
+    """The nearest point of {0 <= m <= 1, sum m = k}: most entries are exactly 0 or 1.
+
+    Example:
+        >>> topk_mask(torch.tensor([0.0, 1.0, 1.5]), 1, relax=Budget(), temperature=1.0)
+        tensor([0.0000, 0.2500, 0.7500])
+    """
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,10 @@ class Permutahedron:
 
     Args:
         p: >= 1. 2 is ``Budget``, 1 the entropy; between them the mask is sparse and smooth.
+
+    Example:
+        >>> topk_mask(torch.tensor([0.0, 1.0, 1.5]), 1, relax=Permutahedron(2.0), temperature=1.0)
+        tensor([0.0000, 0.2500, 0.7500])
     """
 
     p: float = 4.0 / 3.0
@@ -44,7 +58,12 @@ class Permutahedron:
 
 @dataclass(frozen=True)
 class Transport:
-    """Entropic transport to two anchors: temperature is the weight of the entropy, and the plan is solved exactly."""
+    """Entropic transport to two anchors: temperature is the weight of the entropy, and the plan is solved exactly.
+
+    Example:
+        >>> topk_mask(torch.tensor([0.0, 1.0, 3.0]), 1, relax=Transport(), temperature=1.0).round(decimals=2)
+        tensor([0.0200, 0.1100, 0.8700])
+    """
 
 
 Mask = Threshold | LapSum | Budget | Permutahedron | Transport
