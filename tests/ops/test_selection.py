@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from softwood.core import InputError
-from softwood.ops import DensePermutation, DenseSelection
+from softwood.ops import DensePermutation, DenseSelection, sort
 
 
 def matrix(*shape, dtype=torch.float64, seed=0):
@@ -70,3 +70,11 @@ def test_values_of_another_shape_are_refused():
     for shape in ((4,), (3, 4), (2, 5), (1, 4)):
         with pytest.raises(InputError, match="values do not fit"):
             picks.apply(torch.ones(shape))
+
+
+@pytest.mark.parametrize("relax", ["isotonic-l2", "lapsum", "softsort", "neuralsort", "network"])
+def test_products_with_the_permutation_of_nothing_are_nothing(relax):
+    permutation = sort(torch.randn(3, 0), relax=relax)[1]
+    for found in (permutation.apply(torch.ones(3, 0)), permutation.transpose_apply(torch.ones(3, 0))):
+        assert found.shape == (3, 0)
+    assert permutation.apply(torch.ones(3, 0, 2)).shape == (3, 0, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -94,7 +95,7 @@ class SoftSelection(ABC):
             raise InputError("values do not fit the selection", got=f"shape {tuple(values.shape)}",
                              allowed=f"{shape}, with any axes behind", fix="pass one value for each item")  # fmt: skip
         moved = values.movedim(self._dim, axes - 1)
-        return moved.reshape(*moved.shape[:axes], -1).mT
+        return moved.reshape(*moved.shape[:axes], math.prod(moved.shape[axes:])).mT  # -1 is ambiguous for none
 
     def _from_rows(self, rows: Tensor, values: Tensor) -> Tensor:
         axes = len(self._shape)
