@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from softwood.gradients import GumbelSoftmax
+from softwood.gradients import ExactSolve, GumbelSoftmax, Neumann, hypergradient
 from softwood.layers import convert_to_selective
 from softwood.ops import Network
 from softwood.papers import check_here
@@ -45,6 +45,12 @@ def hard_chances(market, score):
     return market.rule.chances(score.detach())
 
 
+def identity_for_hessian(*losses_and_tensors, linear):
+    """Stand for ``hypergradient``: the Hessian taken for the identity, passed off as implicit differentiation."""
+    exact = isinstance(linear, ExactSolve)
+    return hypergradient(*losses_and_tensors, linear=linear if exact else Neumann(0, 1.0))
+
+
 # id: (what is broken, what stands in its place, the size at which that has to be seen)
 MUTANTS = {
     "error-free-swap": (
@@ -57,6 +63,7 @@ MUTANTS = {
         lambda t=1.0, **how: GumbelSoftmax(0.05 / t, **how),
         "smoke",
     ),
+    "ift-hyper": ("softwood.papers.ops._ift_hyper:hypergradient", identity_for_hessian, "smoke"),
     "monotonic-sortnet": (
         "softwood.papers.ops._monotonic_sortnet:Network",
         lambda swap, layout: Network("logistic", layout),

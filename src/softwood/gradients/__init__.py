@@ -15,6 +15,7 @@ whether gradients through an iterated system can be trusted, ``kink_report`` and
 ``nonsmooth_report`` whether descent stalls at kinks.
 """
 
+from softwood.gradients._bilevel import BilevelRound, BilevelTrainer, Stationarity, stationarity
 from softwood.gradients._blackbox import IMLE, AdaptiveStep, Blackbox, IdentityProjection, spo_plus_loss
 from softwood.gradients._check import check
 from softwood.gradients._control_variate import REBAR, RELAX, ControlVariate
@@ -41,6 +42,8 @@ __all__ = [
     "RELAX",
     "SPSA",
     "AdaptiveStep",
+    "BilevelRound",
+    "BilevelTrainer",
     "Blackbox",
     "ChoiceEstimator",
     "ConjugateGradient",
@@ -73,6 +76,7 @@ __all__ = [
     "ScoreFunction",
     "Smoothing",
     "Stall",
+    "Stationarity",
     "StraightThrough",
     "SumOfGamma",
     "UnorderedSet",
@@ -87,6 +91,7 @@ __all__ = [
     "one_sided",
     "per_instance",
     "spo_plus_loss",
+    "stationarity",
     "straight_through",
     "unroll_report",
 ]
