@@ -49,6 +49,9 @@ def identity_for_hessian(*losses_and_tensors, linear):
     """Stand for ``hypergradient``: the Hessian taken for the identity, passed off as implicit differentiation."""
     exact = isinstance(linear, ExactSolve)
     return hypergradient(*losses_and_tensors, linear=linear if exact else Neumann(0, 1.0))
+def without_gradient(estimator, fn, *, generator=None):
+    """Stand for ``Perturbed.wrap``: the hard choice, with a gradient of 0."""
+    return lambda scores: fn(scores.detach()) + 0 * scores
 
 
 # id: (what is broken, what stands in its place, the size at which that has to be seen)
@@ -71,6 +74,7 @@ MUTANTS = {
     ),
     "gradient-chaos": ("softwood.papers.ops._gradient_chaos:inverse_variance_mix", equal_weights, "smoke"),
     "nonsmooth-gd": ("softwood.papers.ops._nonsmooth_gd:ProxSGD", PenaltyByGradient, "smoke"),
+    "ensemble-selection": ("softwood.gradients._perturbed:Perturbed.wrap", without_gradient, "smoke"),
     "smooth-markets": ("softwood.decisions._auctions:SmoothedMechanism.chances", hard_chances, "smoke"),
     "selective-memory": ("softwood.papers.ops._selective_memory:convert_to_selective", only_convolutions, "smoke"),
 }

@@ -5,6 +5,7 @@ answers with the discrete one. Experimental: names and defaults may change betwe
 """
 
 from softwood.decisions._auctions import FirstPriceAuction, Mechanism, Outcomes, SecondPriceAuction, SmoothedMechanism
+from softwood.decisions._ensemble import SelectiveEnsembleClassifier
 from softwood.decisions._equilibrium import Equilibrium, EquilibriumLearner
 from softwood.decisions._regret import Regret, regret
 from softwood.decisions._strategies import BidNetworks
@@ -18,6 +19,7 @@ __all__ = [
     "Outcomes",
     "Regret",
     "SecondPriceAuction",
+    "SelectiveEnsembleClassifier",
     "SmoothedMechanism",
     "regret",
 ]
