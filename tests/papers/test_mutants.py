@@ -54,8 +54,14 @@ def without_gradient(estimator, fn, *, generator=None):
     return lambda scores: fn(scores.detach()) + 0 * scores
 
 
+def straight_relu(x):
+    """Stand for ``relu``: its value with the derivative of the identity, which is wrong below 0."""
+    return x + (torch.relu(x) - x).detach()
+
+
 # id: (what is broken, what stands in its place, the size at which that has to be seen)
 MUTANTS = {
+    "ad-float-correctness": ("softwood.papers.ops._ad_float_correctness:_relu", straight_relu, "smoke"),
     "error-free-swap": (
         "softwood.papers.ops._error_free_swap:Network",
         lambda swap, error_free=False: Network(swap),

@@ -11,8 +11,8 @@ two families, and within each the members swap without a change to the model:
   cost, ``Smoothing()`` for kinks and jumps, ``ImplicitMinimum()`` for what satisfies an equation.
 
 ``check`` is the gradient doctor: it measures all that apply to a problem, and recommends one. ``unroll_report`` says
-whether gradients through an iterated system can be trusted, ``kink_report`` and ``one_sided`` whether autograd can,
-``nonsmooth_report`` whether descent stalls at kinks.
+whether gradients through an iterated system can be trusted, ``kink_report``, ``one_sided`` and ``derivative_faults``
+whether autograd can, ``nonsmooth_report`` whether descent stalls at kinks.
 """
 
 from softwood.gradients._bilevel import BilevelRound, BilevelTrainer, Stationarity, stationarity
@@ -21,6 +21,7 @@ from softwood.gradients._check import check
 from softwood.gradients._control_variate import REBAR, RELAX, ControlVariate
 from softwood.gradients._differences import SPSA, FiniteDifferences, LocalSPSA
 from softwood.gradients._disarm import DisARM
+from softwood.gradients._faults import DerivativeFault, FaultReport, derivative_faults, nondifferentiable_bound
 from softwood.gradients._gumbel import GumbelSoftmax, Relaxation
 from softwood.gradients._implicit import HyperGradient, ImplicitFixedPoint, ImplicitMinimum, hypergradient
 from softwood.gradients._kinks import KinkLayer, KinkReport, OneSided, kink_report, one_sided
@@ -48,10 +49,12 @@ __all__ = [
     "ChoiceEstimator",
     "ConjugateGradient",
     "ControlVariate",
+    "DerivativeFault",
     "DisARM",
     "Enumeration",
     "EstimatorRow",
     "ExactSolve",
+    "FaultReport",
     "FiniteDifferences",
     "FunctionEstimator",
     "GradientReport",
@@ -82,11 +85,13 @@ __all__ = [
     "UnorderedSet",
     "UnrollReport",
     "check",
+    "derivative_faults",
     "fenchel_young_loss",
     "hypergradient",
     "inverse_variance_mix",
     "kink_report",
     "lyapunov",
+    "nondifferentiable_bound",
     "nonsmooth_report",
     "one_sided",
     "per_instance",
