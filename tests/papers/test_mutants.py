@@ -49,6 +49,8 @@ def identity_for_hessian(*losses_and_tensors, linear):
     """Stand for ``hypergradient``: the Hessian taken for the identity, passed off as implicit differentiation."""
     exact = isinstance(linear, ExactSolve)
     return hypergradient(*losses_and_tensors, linear=linear if exact else Neumann(0, 1.0))
+
+
 def without_gradient(estimator, fn, *, generator=None):
     """Stand for ``Perturbed.wrap``: the hard choice, with a gradient of 0."""
     return lambda scores: fn(scores.detach()) + 0 * scores

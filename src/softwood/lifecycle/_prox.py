@@ -10,7 +10,7 @@ from softwood.core import capability
 _HALVINGS = 60  # of the interval that holds a group's norm: enough for float64
 
 
-@capability("operation", papers=("nonsmooth-gd",), cost="O(n) time and memory")
+@capability("operation", papers=("nonsmooth-gd",), cost="O(n) time and memory", example=lambda: _small_call())
 def prox_l1(x: Tensor, threshold: float | Tensor) -> Tensor:
     r"""Return the proximal point of the L1 norm: soft thresholding.
 
@@ -31,7 +31,7 @@ def prox_l1(x: Tensor, threshold: float | Tensor) -> Tensor:
     return x - x.clamp(-_as_tensor(threshold, x), _as_tensor(threshold, x))
 
 
-@capability("operation", papers=("nonsmooth-gd",), cost="O(n) time and memory")
+@capability("operation", papers=("nonsmooth-gd",), cost="O(n) time and memory", example=lambda: _small_call())
 def prox_l0(x: Tensor, threshold: float | Tensor) -> Tensor:
     r"""Return the proximal point of the number of entries that are not zero: hard thresholding.
 
@@ -97,6 +97,10 @@ def _in_metric(rows: Tensor, thresholds: Tensor, size: Tensor) -> Tensor:
         low, high = torch.where(above, middle, low), torch.where(above, high, middle)
     alive = (rows / t).norm(dim=1, keepdim=True) > 1
     return torch.where(alive, rows * (high / (high + t)), torch.zeros_like(rows))
+
+
+def _small_call() -> tuple[Tensor, float]:
+    return torch.randn(4, 3), 0.1
 
 
 def _as_tensor(threshold: float | Tensor, x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ PAPER = Paper(
     headline="The share of settings without derivative is at most the number of kinks over that of machine numbers, "
     "and this is tight.",
     full="The same check on grids of more numbers.",
-    seconds=60,
+    seconds=5,
 )
 
 _NUMBERS = 17

@@ -30,7 +30,7 @@ PAPER = Paper(
     headline="The same failure in recurrent networks, physics and learned optimizers, with the spectrum of the "
     "Jacobian as its criterion.",
     full="The same check with more starts; any step function in torch takes the place of the six systems.",
-    seconds=40,
+    seconds=20,
 )
 
 _HORIZONS = (5, 10, 20, 40)
