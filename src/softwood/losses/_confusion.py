@@ -10,7 +10,7 @@ from torch import Tensor
 from softwood.core import InputError, capability, check_choice, check_number
 from softwood.gradients import straight_through
 from softwood.losses._lists import divided, reduced
-from softwood.ops._axes import full_precision, move_last, temperature_last
+from softwood.ops._axes import exact_forward, full_precision, move_last, temperature_last
 
 TASKS = ("binary", "multiclass")
 SHARPNESS = 73.0
@@ -97,7 +97,7 @@ def soft_confusion_matrix(
         soft = torch.cat([1 - positive, positive], -1)
         best = torch.cat([p <= 0.5, p > 0.5], -1)
     if hard:
-        soft = torch.where(soft.isnan(), soft, straight_through(best.to(soft.dtype), soft))
+        soft = exact_forward(best, soft)
     w = torch.ones_like(y, dtype=p.dtype)
     if weight is not None:
         w = weight.expand(target.shape).movedim(axis, -1).to(p.dtype)
@@ -160,7 +160,7 @@ def _mcc(m: Tensor, beta: float) -> Tensor:
     hits, total = m.diagonal(dim1=-2, dim2=-1).sum(-1), m.sum((-1, -2))
     true, said = m.sum(-1), m.sum(-2)
     power = (total**2 - (true**2).sum(-1)) * (total**2 - (said**2).sum(-1))
-    some = power > 0
+    some = ~(power <= 0)  # NaN stays
     root = torch.where(some, power, 1.0).sqrt()
     return torch.where(some, (hits * total - (true * said).sum(-1)) / root, 0.0)
 

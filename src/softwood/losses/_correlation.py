@@ -61,7 +61,7 @@ def spearman_loss(
     def value(exact: bool) -> Tensor:
         rank = centred(-descending_rank(lists, lists.weight, exact))
         power = (rank * rank).sum(-1) * (wanted * wanted).sum(-1)
-        root = torch.where(power > 0, torch.where(power > 0, power, 1.0).sqrt(), 0.0)
+        root = torch.where(power != 0, torch.where(power != 0, power, 1.0).sqrt(), 0.0)
         return 1 - divided((rank * wanted).sum(-1), root)
 
     return reduced(hard_or_soft(value, hard), (wanted != 0).any(-1), reduction)
@@ -112,13 +112,14 @@ def kendall_loss(
     s, y = lists.scores, lists.target
     pair = (lists.present.unsqueeze(-1) & lists.present.unsqueeze(-2)).to(s.dtype)
     gap = s.unsqueeze(-1) - s.unsqueeze(-2)
+    gap = torch.where(gap.isnan() & (s.unsqueeze(-1) == s.unsqueeze(-2)), 0.0, gap)  # infinities of one sign
     order = (y.unsqueeze(-1) - y.unsqueeze(-2)).sign() * pair
     tau = lists.temperature.unsqueeze(-1) if isinstance(lists.temperature, Tensor) else lists.temperature
     pairs = pair.sum((-1, -2)) - lists.weight.sum(-1)
     ordered = order.abs().sum((-1, -2))
 
     def value(exact: bool) -> Tensor:
-        agree = gap.sign() if exact else torch.tanh(gap / (2 * tau))
+        agree = torch.where(gap.isnan(), gap, gap.sign()) if exact else torch.tanh(gap / (2 * tau))
         apart = (agree.abs() * pair).sum((-1, -2)) if exact else pairs
         return 1 - divided((agree * order).sum((-1, -2)), (apart * ordered).sqrt())
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from softwood.core import InputError, check_choice
 from softwood.gradients import straight_through
-from softwood.ops._axes import mask_last, move_last, temperature_last
+from softwood.ops._axes import as_rows, from_rows, mask_last, move_last, temperature_last
+from softwood.ops._lapsum import laplace_sums
 
 REDUCTIONS = ("mean", "none")
-_NONE = -1e30  # logarithm of a weight of 0; finite, so that differences are
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def weight_below(x: Tensor, weight: Tensor, temperature: float | Tensor, hard: b
     r"""Return the weight of what is below each entry, ties (and the entry itself) by half, in O(n log n).
 
     :math:`\sum_j w_j F((x_i - x_j) / \tau)` with F the distribution function of the Laplace distribution, as LapSum
-    ranks have it: sums of exponentials from the left and from the right of the sorted values.
+    ranks have it. A NaN makes its row NaN.
 
     Args:
         x: ``[..., n]``.
@@ -84,22 +84,15 @@ def weight_below(x: Tensor, weight: Tensor, temperature: float | Tensor, hard: b
         temperature: > 0, or ``[..., 1]``.
         hard: count exactly.
     """
-    ordered, order = x.sort(-1)
-    w = weight.gather(-1, order)
-    before = w.cumsum(-1) - w
-    if hard:
-        ordered = ordered.contiguous()
-        running = torch.nn.functional.pad(w.cumsum(-1), (1, 0))
-        low = running.gather(-1, torch.searchsorted(ordered, ordered))
-        high = running.gather(-1, torch.searchsorted(ordered, ordered, right=True))
-        found = 0.5 * (low + high)
-    else:
-        z = ordered / temperature
-        log_w = torch.where(w > 0, torch.where(w > 0, w, 1.0).log(), _NONE)
-        left = (torch.logcumsumexp(z + log_w, -1) - z).exp() - w
-        right = (torch.logcumsumexp((log_w - z).flip(-1), -1).flip(-1) + z).exp()
-        found = before - 0.5 * left + 0.5 * right
-    return torch.zeros_like(found).scatter(-1, order, found)
+    if not hard:
+        rows = as_rows(x / temperature)
+        return from_rows(laplace_sums(rows, rows, as_rows(weight), 0), x)
+    found, order = x.sort(-1)
+    found = found.contiguous()
+    running = torch.nn.functional.pad(weight.gather(-1, order).cumsum(-1), (1, 0))
+    low, high = (running.gather(-1, torch.searchsorted(found, found, right=right)) for right in (False, True))
+    below = torch.zeros_like(x).scatter(-1, order, 0.5 * (low + high))
+    return below.masked_fill(x.isnan().any(-1, keepdim=True), torch.nan)
 
 
 def descending_rank(lists: Lists, weight: Tensor, hard: bool) -> Tensor:

@@ -82,7 +82,7 @@ def dice_loss(
         both, said, true = overlap(exact)
         return 1 - divided(2 * both, said + true)
 
-    return reduced(hard_or_soft(value, hard), torch.stack(overlap(False)).sum(0) > 0, reduction)
+    return reduced(hard_or_soft(value, hard), torch.stack(overlap(False)).sum(0) != 0, reduction)
 
 
 @capability("loss", cost="O(n) time and memory", example=_example)
@@ -129,4 +129,4 @@ def iou_loss(
         both, said, true = overlap(exact)
         return 1 - divided(both, said + true - both)
 
-    return reduced(hard_or_soft(value, hard), torch.stack(overlap(False)).sum(0) > 0, reduction)
+    return reduced(hard_or_soft(value, hard), torch.stack(overlap(False)).sum(0) != 0, reduction)

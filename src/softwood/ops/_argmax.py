@@ -10,7 +10,7 @@ from torch import Tensor
 
 from softwood.core import capability, check_number
 from softwood.gradients import straight_through
-from softwood.ops._axes import full_precision, move_back, temperature_last
+from softwood.ops._axes import exact_forward, full_precision, move_back, temperature_last
 from softwood.ops._relax import resolve
 from softwood.ops._selection import DenseSelection, SoftSelection
 from softwood.ops._simplex import entmax_last, scaled, softmax_last
@@ -317,5 +317,5 @@ def one_hot(
     z, weights, selection = _select(x, dim, resolve(relax, _KNOWN), temperature, hard, mask)
     if hard:
         exact = torch.zeros_like(weights).scatter(-1, selection.hard(), 1.0)
-        weights = straight_through(exact.masked_fill(z == -math.inf, 0.0), weights)
+        weights = exact_forward(exact.masked_fill(z == -math.inf, 0.0), weights)
     return move_back(weights, dim, x.dtype)

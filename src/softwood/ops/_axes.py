@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from softwood.core import InputError, check_number
+from softwood.gradients import straight_through
 
 _SMALLEST = 1e-12  # as in SoftModule
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -130,6 +131,19 @@ def temperature_last(temperature: float | Tensor, x: Tensor) -> float | Tensor:
                          fix="give one for all, or one for each row")  # fmt: skip
     value = temperature.to(x.dtype)
     return torch.where(value > 0, value, torch.nan)
+
+
+def exact_forward(exact: Tensor, soft: Tensor) -> Tensor:
+    """Return ``exact`` with the gradient of ``soft``, and NaN where that is NaN: what ``hard=True`` gives.
+
+    Rounding a NaN, or finding its place, gives some number as any other; a wrong one must not pass for an answer.
+
+    Example:
+        >>> soft = torch.tensor([0.2, 0.8, torch.nan])
+        >>> exact_forward(soft > 0.5, soft)
+        tensor([0., 1., nan])
+    """
+    return torch.where(soft.isnan(), torch.nan, straight_through(exact, soft))
 
 
 def full_precision(operation: _F) -> _F:

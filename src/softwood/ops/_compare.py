@@ -6,13 +6,18 @@ import torch
 from torch import Tensor
 
 from softwood.core import capability, check_number
-from softwood.gradients import straight_through
-from softwood.ops._axes import full_precision
+from softwood.ops._axes import exact_forward, full_precision
 from softwood.ops._steps import scaled_by, smooth_step
 
 
+def _difference(x: Tensor, y: float | Tensor) -> Tensor:
+    """Return x - y, and 0 between equal infinities."""
+    away = x - y
+    return torch.where(away.isnan() & (x == y), 0.0, away)
+
+
 def _finish(exact: Tensor, soft: Tensor, hard: bool, dtype: torch.dtype) -> Tensor:
-    return (straight_through(exact, soft) if hard else soft).to(dtype)
+    return (exact_forward(exact, soft) if hard else soft).to(dtype)
 
 
 @capability("operation", cost="O(n) time and memory", example=lambda: (torch.randn(3, 5), 0.1))
@@ -45,7 +50,7 @@ def gt(
 
     Source: Petersen, "Learning with Differentiable Algorithms", 2022.
     """
-    u, _ = scaled_by(x - y, temperature)
+    u, _ = scaled_by(_difference(x, y), temperature)
     soft = smooth_step(u, relax)
     return _finish(x > y, soft, hard, x.dtype)
 
@@ -80,7 +85,7 @@ def ge(
 
     Source: Petersen, "Learning with Differentiable Algorithms", 2022.
     """
-    u, _ = scaled_by(x - y, temperature)
+    u, _ = scaled_by(_difference(x, y), temperature)
     soft = smooth_step(u, relax)
     return _finish(x >= y, soft, hard, x.dtype)
 
@@ -115,7 +120,7 @@ def lt(
 
     Source: Petersen, "Learning with Differentiable Algorithms", 2022.
     """
-    u, _ = scaled_by(x - y, temperature)
+    u, _ = scaled_by(_difference(x, y), temperature)
     soft = smooth_step(-u, relax)
     return _finish(x < y, soft, hard, x.dtype)
 
@@ -150,7 +155,7 @@ def le(
 
     Source: Petersen, "Learning with Differentiable Algorithms", 2022.
     """
-    u, _ = scaled_by(x - y, temperature)
+    u, _ = scaled_by(_difference(x, y), temperature)
     soft = smooth_step(-u, relax)
     return _finish(x <= y, soft, hard, x.dtype)
 
@@ -185,7 +190,7 @@ def eq(
 
     Source: Petersen, "Learning with Differentiable Algorithms", 2022.
     """
-    u, _ = scaled_by(x - y, temperature)
+    u, _ = scaled_by(_difference(x, y), temperature)
     soft = 4.0 * smooth_step(u, relax) * smooth_step(-u, relax)
     return _finish(x == y, soft, hard, x.dtype)
 

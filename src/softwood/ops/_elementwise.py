@@ -12,7 +12,10 @@ from softwood.ops._steps import scaled_by, smooth_ramp, smooth_step
 
 
 def _finish(exact: Tensor, soft: Tensor, hard: bool, dtype: torch.dtype) -> Tensor:
-    return (straight_through(exact, soft) if hard else soft).to(dtype)
+    if not hard:
+        return soft.to(dtype)
+    # an infinite answer is right, though no soft one may exist there
+    return straight_through(torch.where(soft.isnan() & exact.isfinite(), torch.nan, exact), soft).to(dtype)
 
 
 @capability("operation", cost="O(n) time and memory")

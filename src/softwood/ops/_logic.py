@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from softwood.core import capability, check_choice
-from softwood.gradients import straight_through
-from softwood.ops._axes import full_precision, mask_last, move_last
+from softwood.ops._axes import exact_forward, full_precision, mask_last, move_last
 from softwood.ops._steps import scaled_by, smooth_step
 
 _NORMS = ("product", "godel", "lukasiewicz")
@@ -21,7 +20,7 @@ def _both(a: Tensor, b: Tensor, relax: str) -> Tensor:
 
 
 def _finish(soft: Tensor, exact: Tensor, hard: bool) -> Tensor:
-    return straight_through(exact, soft) if hard else soft
+    return exact_forward(exact, soft) if hard else soft
 
 
 @capability("operation", cost="O(n) time and memory", example=lambda: (torch.rand(3, 5), torch.rand(3, 5)))

@@ -8,8 +8,16 @@ import torch
 from torch import Tensor
 
 from softwood.core import capability
-from softwood.gradients import straight_through
-from softwood.ops._axes import as_rows, from_rows, full_precision, mask_last, move_back, move_last, temperature_last
+from softwood.ops._axes import (
+    as_rows,
+    exact_forward,
+    from_rows,
+    full_precision,
+    mask_last,
+    move_back,
+    move_last,
+    temperature_last,
+)
 from softwood.ops._isotonic import Isotonic
 from softwood.ops._lapsum import LapSum, laplace_sums, present_last
 from softwood.ops._pairwise import Pairwise
@@ -79,7 +87,7 @@ def rank(
     soft = relaxation.rank(data, -scale if descending else scale, present)
     if hard:
         exact = _hard_rank(-data if descending else data, present)
-        soft = straight_through(exact.masked_fill(soft.isnan(), torch.nan), soft)
+        soft = exact_forward(exact, soft)
     return move_back(soft, dim)
 
 
@@ -190,7 +198,7 @@ def dense_rank(
     ranks = ranks if present is None else ranks.masked_fill(~present, 0.0)
     if hard:
         exact = _hard_dense_rank(-data if descending else data, present)
-        ranks = straight_through(exact.masked_fill(ranks.isnan(), torch.nan), ranks)
+        ranks = exact_forward(exact, ranks)
     return move_back(ranks, dim)
 
 

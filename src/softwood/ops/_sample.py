@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from softwood.core import InputError, capability, check_number
-from softwood.gradients import straight_through
 from softwood.gradients._protocol import gumbel_like
-from softwood.ops._axes import full_precision, mask_last, move_back, move_last, temperature_last
+from softwood.ops._axes import exact_forward, full_precision, mask_last, move_back, move_last, temperature_last
 from softwood.ops._simplex import softmax_last
 from softwood.ops._structured import working
 
@@ -94,7 +93,7 @@ def gumbel_softmax(
     if hard and z.shape[-1]:
         best = torch.zeros_like(soft).scatter(-1, z.argmax(-1, keepdim=True), 1.0)
         some = (soft > 0).any(-1, keepdim=True)
-        soft = torch.where(soft.isnan(), soft, straight_through(best * some, soft))
+        soft = exact_forward(best * some, soft)
     return move_back(soft, dim, logits.dtype)
 
 
@@ -189,7 +188,7 @@ def sample_bernoulli(
     z = z + standard_noise(z, noise, generator, "logistic")
     soft = torch.sigmoid(z / temperature_last(temperature, z))
     if hard:
-        soft = torch.where(soft.isnan(), soft, straight_through((z > 0).to(z.dtype), soft))
+        soft = exact_forward(z > 0, soft)
     soft = soft if present is None else soft.masked_fill(~present, 0.0)
     return soft.to(logits.dtype)
 
@@ -244,7 +243,7 @@ def hard_concrete(
     wide = move_last(soft, -1) * (high - low) + low
     gate = wide.clamp(0.0, 1.0)
     if hard:
-        gate = torch.where(gate.isnan(), gate, straight_through((wide > 0.5).to(gate.dtype), gate))
+        gate = exact_forward(wide > 0.5, gate)
     present = mask_last(mask, logits, -1)
     gate = gate if present is None else gate.masked_fill(~present, 0.0)
     return gate.to(logits.dtype)

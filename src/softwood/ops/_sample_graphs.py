@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from softwood.core import InputError, capability, check_choice
-from softwood.gradients import straight_through
-from softwood.ops._axes import full_precision
+from softwood.ops._axes import exact_forward, full_precision
 from softwood.ops._sample import standard_noise
 from softwood.ops._structured import scaled, working
 from softwood.ops._structured_projective import ProjectiveTree
@@ -129,7 +128,7 @@ def sample_graph(
     elif not directed:
         present = present & present.new_ones(n, n).triu(1)
     if hard:
-        edges = torch.where(edges.isnan(), edges, straight_through(best, edges))
+        edges = exact_forward(best, edges)
     edges = edges.masked_fill(~present, 0.0)
     if order is None and not directed:
         edges = edges + edges.transpose(-1, -2)

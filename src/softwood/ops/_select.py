@@ -42,7 +42,10 @@ def where(condition: Tensor, x: Tensor, y: Tensor, *, hard: bool = False) -> Ten
     Source: Petersen et al., "Learning with Algorithmic Supervision via Continuous Relaxations", 2021.
     """
     soft = condition * x + (1.0 - condition) * y
-    return straight_through(torch.where(condition > 0.5, x, y), soft) if hard else soft
+    if not hard:
+        return soft
+    exact = torch.where(condition > 0.5, x, y)
+    return straight_through(torch.where(condition.isnan(), torch.nan, exact), soft)
 
 
 @capability(
@@ -244,7 +247,8 @@ def gather(
     weights = (-((places - near) ** 2) / (width.unsqueeze(-1) if isinstance(width, Tensor) else width)).softmax(-1)
     soft = (weights * moved.unsqueeze(-2)).sum(-1)
     if hard:
-        soft = straight_through(moved.gather(-1, weights.argmax(-1).expand(soft.shape)), soft)
+        exact = moved.gather(-1, weights.argmax(-1).expand(soft.shape))
+        soft = straight_through(exact.masked_fill(weights.isnan().any(-1), torch.nan), soft)
     return move_back(soft, dim, x.dtype)
 
 

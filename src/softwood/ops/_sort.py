@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from softwood.core import capability
-from softwood.gradients import straight_through
-from softwood.ops._axes import full_precision, mask_last, move_back, move_last, temperature_last
+from softwood.ops._axes import exact_forward, full_precision, mask_last, move_back, move_last, temperature_last
 from softwood.ops._isotonic import Isotonic
 from softwood.ops._lapsum import LapSum
 from softwood.ops._networks import Network
@@ -98,7 +96,7 @@ def sort(
         exact = data.gather(-1, order)
         if present is not None:
             exact = exact.masked_fill(~present.gather(-1, order), 0.0)
-        values = straight_through(exact.masked_fill(values.isnan(), torch.nan), values)
+        values = exact_forward(exact, values)
     return move_back(values, dim, x.dtype), permutation
 
 

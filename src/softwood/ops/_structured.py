@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from softwood.core import check_number
-from softwood.gradients import straight_through
+from softwood.ops._axes import exact_forward
 
 Plus = Callable[[Tensor, int], Tensor]
 NEVER = -1e30
@@ -119,7 +119,7 @@ class Structure(ABC):
         soft = tuple(self._or(total, s, torch.nan) for s in pullback(torch.ones_like(total)))
         if hard:
             sure = zip(self._best(), soft, strict=True)
-            soft = tuple(torch.where(s.isnan(), s, straight_through(best, s)) for best, s in sure)
+            soft = tuple(exact_forward(best, s) for best, s in sure)
         return tuple(s.to(self._dtype) for s in soft)
 
     def log_partition(self) -> Tensor:

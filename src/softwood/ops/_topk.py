@@ -263,5 +263,6 @@ def topk(
     soft = picks._product(values.unsqueeze(-2)).squeeze(-2)
     soft = torch.where(values.isnan().any(-1, keepdim=True), math.nan, soft)
     if hard:
-        soft = straight_through(values.gather(-1, picks.hard()), soft)
+        exact = values.gather(-1, picks.hard())
+        soft = straight_through(exact.masked_fill(values.isnan().any(-1, keepdim=True), math.nan), soft)
     return move_back(soft, dim, x.dtype), picks

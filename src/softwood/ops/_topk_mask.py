@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from softwood.core import InputError, capability, check_number
-from softwood.gradients import straight_through
 from softwood.kernels import EXPONENTIAL, LAPLACE, LOGISTIC, POWER
-from softwood.ops._axes import full_precision, move_back
+from softwood.ops._axes import exact_forward, full_precision, move_back
 from softwood.ops._lapsum import LapSum
 from softwood.ops._relax import resolve
 from softwood.ops._simplex import scaled
@@ -158,5 +157,5 @@ def topk_mask(
     z = scaled(x if largest else -x, dim, temperature, mask)
     soft = mask_steps(z, k, kind)[0]
     if hard:
-        soft = straight_through(exact_mask(z, k), soft)
+        soft = exact_forward(exact_mask(z, k), soft)
     return move_back(soft, dim, x.dtype)
