@@ -133,6 +133,19 @@ def temperature_last(temperature: float | Tensor, x: Tensor) -> float | Tensor:
     return torch.where(value > 0, value, torch.nan)
 
 
+def over_temperature(x: Tensor, temperature: float | Tensor) -> Tensor:
+    """Return x / temperature; infinities stay, and take no part in the temperature's gradient: it would be NaN.
+
+    Example:
+        >>> over_temperature(torch.tensor([1.0, torch.inf]), torch.tensor(-0.5))
+        tensor([-2., -inf])
+    """
+    if not isinstance(temperature, Tensor):
+        return x / temperature
+    finite = x.isfinite()
+    return torch.where(finite, torch.where(finite, x, 0.0) / temperature, x.detach() * temperature.detach().sign())
+
+
 def exact_forward(exact: Tensor, soft: Tensor) -> Tensor:
     """Return ``exact`` with the gradient of ``soft``, and NaN where that is NaN: what ``hard=True`` gives.
 

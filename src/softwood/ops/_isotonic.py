@@ -12,7 +12,7 @@ from torch import Tensor
 from softwood.core import check_choice
 from softwood.kernels import block_sums as _block_sums_kernel
 from softwood.kernels import permutahedron_kl, permutahedron_l2
-from softwood.ops._axes import as_rows, from_rows
+from softwood.ops._axes import as_rows, from_rows, over_temperature
 from softwood.ops._bridge import array, kernel_operator, over_rows, sort_cpu
 from softwood.ops._selection import SoftPermutation
 
@@ -273,7 +273,7 @@ class Isotonic:
     def rank(self, x: Tensor, temperature: float | Tensor, mask: Tensor | None) -> Tensor:
         """Return the ranks ``[..., n]``, from 1 for the smallest, of ``x [..., n]``."""
         n, kl = x.shape[-1], self.divergence == "kl"
-        x = x / temperature
+        x = over_temperature(x, temperature)
         if mask is None:
             given = torch.arange(1, n + 1, device=x.device, dtype=x.dtype)
             given = given.flip(-1).log() if kl else given

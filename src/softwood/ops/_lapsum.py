@@ -12,7 +12,7 @@ from torch import Tensor
 
 from softwood.kernels import laplace_quantiles as _quantiles_kernel
 from softwood.kernels import laplace_sums as _sums_kernel
-from softwood.ops._axes import as_rows, from_rows
+from softwood.ops._axes import as_rows, from_rows, over_temperature
 from softwood.ops._bridge import array, kernel_operator, over_rows, sort_cpu
 from softwood.ops._selection import SoftPermutation
 
@@ -224,12 +224,14 @@ class LapSum:
     ) -> tuple[Tensor, SoftPermutation]:
         """Return the values ``[..., n]`` and the permutation of ``x [..., n]``."""
         n = x.shape[-1]
-        scaled, weights = present_last(x / temperature, mask)
+        scaled, weights = present_last(over_temperature(x, temperature), mask)
         order = order_last(x, mask, descending)
         data = as_rows(-scaled if descending else scaled)
         targets = torch.arange(n, device=x.device, dtype=data.dtype) + 0.5
         values = from_rows(laplace_quantiles(targets.expand(data.shape), data, as_rows(weights)), x)
-        values = (-values if descending else values) * temperature
+        finite = values.isfinite()  # infinity times a temperature has the derivative NaN
+        values = torch.where(finite, torch.where(finite, values, 0.0) * temperature, values)
+        values = -values if descending else values
         if mask is not None:
             values = torch.where(torch.arange(n, device=x.device) < mask.sum(-1, keepdim=True), values, 0.0)
             values = values.masked_fill((mask & x.isnan()).any(-1, keepdim=True), torch.nan)
@@ -237,7 +239,7 @@ class LapSum:
 
     def rank(self, x: Tensor, temperature: float | Tensor, mask: Tensor | None) -> Tensor:
         """Return the ranks ``[..., n]``, from 1 for the smallest, of ``x [..., n]``."""
-        scaled, weights = present_last(x / temperature, mask)
+        scaled, weights = present_last(over_temperature(x, temperature), mask)
         data = as_rows(scaled)
         ranks = from_rows(laplace_sums(data, data, as_rows(weights), 0), x) + 0.5
         return ranks if mask is None else ranks.masked_fill(~mask, 0.0)

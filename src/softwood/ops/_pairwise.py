@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from softwood.core import check_number
-from softwood.ops._axes import as_rows, from_rows
+from softwood.ops._axes import as_rows, from_rows, over_temperature
 from softwood.ops._lapsum import laplace_sums, order_last, present_last
 from softwood.ops._selection import SoftPermutation
 from softwood.ops._topk import NeuralSort as NeuralRows
@@ -156,7 +156,7 @@ class SoftSort:
         self, x: Tensor, temperature: float | Tensor, descending: bool, mask: Tensor | None, frame: dict[str, Any]
     ) -> tuple[Tensor, SoftPermutation]:
         """Return the values ``[..., n]`` and the permutation of ``x [..., n]``."""
-        scaled, weights = present_last(x / temperature, mask)
+        scaled, weights = present_last(over_temperature(x, temperature), mask)
         parts = scaled, weights, order_last(x, mask, descending)
         permutation = LaplaceRows(*parts, **frame) if self.window is None else BandedRows(self.window, *parts, **frame)
         return _permuted(permutation, x, mask), permutation
@@ -251,7 +251,7 @@ class Pairwise:
 
     def rank(self, x: Tensor, temperature: float | Tensor, mask: Tensor | None) -> Tensor:
         """Return the ranks ``[..., n]``, from 1 for the smallest, of ``x [..., n]``."""
-        scaled, weights = present_last(x / temperature, mask)
+        scaled, weights = present_last(over_temperature(x, temperature), mask)
         data, weights = as_rows(scaled), as_rows(weights)
         at_once = max(1, _BLOCK // max(data.numel(), 1))
 

@@ -16,6 +16,7 @@ from softwood.ops._axes import (
     mask_last,
     move_back,
     move_last,
+    over_temperature,
     temperature_last,
 )
 from softwood.ops._isotonic import Isotonic
@@ -190,7 +191,7 @@ def dense_rank(
     resolve(relax, {"lapsum": LapSum()})
     data, present = move_last(x, dim), mask_last(mask, x, dim)
     scale = temperature_last(temperature, data)
-    scaled, weights = present_last(data / (-scale if descending else scale), present)
+    scaled, weights = present_last(over_temperature(data, -scale if descending else scale), present)
     rows, weight = as_rows(scaled), as_rows(weights)
     alike = 2 * laplace_sums(rows, rows, weight, 1)
     share = torch.where(weight > 0, weight / torch.where(weight > 0, alike, 1.0), 0.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from softwood.core import capability, check_number
 from softwood.kernels import simplex_pullback_rows, simplex_rows
-from softwood.ops._axes import full_precision, mask_last, move_back, move_last, temperature_last
+from softwood.ops._axes import full_precision, mask_last, move_back, move_last, over_temperature, temperature_last
 from softwood.ops._bridge import array, kernel_operator, over_rows
 
 
@@ -122,11 +122,7 @@ def scaled(x: Tensor, dim: int, temperature: float | Tensor, mask: Tensor | None
     z = move_last(x, dim)
     present = mask_last(mask, x, dim)
     divisor = temperature_last(temperature, z)
-    if isinstance(divisor, Tensor):  # infinity by a temperature has the derivative NaN
-        infinite = z.detach().isinf()
-        z = torch.where(infinite, z.detach(), torch.where(infinite, 0.0, z) / divisor)
-    elif divisor != 1.0:
-        z = z / divisor
+    z = z if not isinstance(divisor, Tensor) and divisor == 1.0 else over_temperature(z, divisor)
     return z if present is None else z.masked_fill(~present, -math.inf)
 
 
