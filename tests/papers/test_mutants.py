@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from softwood.gradients import ExactSolve, GumbelSoftmax, Neumann, hypergradient
-from softwood.layers import convert_to_selective
+from softwood.layers import SAU, convert_to_selective
 from softwood.ops import Network
 from softwood.papers import check_here
 
@@ -84,6 +84,11 @@ MUTANTS = {
     "nonsmooth-gd": ("softwood.papers.ops._nonsmooth_gd:ProxSGD", PenaltyByGradient, "smoke"),
     "ensemble-selection": ("softwood.gradients._perturbed:Perturbed.wrap", without_gradient, "smoke"),
     "smooth-markets": ("softwood.decisions._auctions:SmoothedMechanism.chances", hard_chances, "smoke"),
+    "sau": (
+        "softwood.papers.ops._sau:SAU",
+        lambda slope, temperature, **how: SAU(slope, temperature=2 * temperature, **how),
+        "smoke",
+    ),
     "selective-memory": ("softwood.papers.ops._selective_memory:convert_to_selective", only_convolutions, "smoke"),
 }
 CASES = [pytest.param(id, marks=[pytest.mark.slow] if MUTANTS[id][2] != "smoke" else [], id=id) for id in MUTANTS]
