@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 
 import pytest
 import torch
@@ -194,3 +195,14 @@ def test_the_meter_counts_a_storage_once_and_whole():
     assert saved_bytes(lambda: (x.exp() * 2).sin() + x.sin() + x[:3].cos().sum()) == 1200
     assert saved_bytes(lambda: x * weight) == 400  # the parameter is there anyway
     assert saved_bytes(lambda: x.detach() + 1) == 0
+
+
+def test_a_converted_model_is_saved_whole():
+    model = convert_to_selective(nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), nn.Dropout(), nn.BatchNorm2d(2)))
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    again = torch.load(file, weights_only=False)
+    assert [type(one) for one in again] == [type(one) for one in model]
+    x = torch.randn(1, 2, 3, 3)
+    assert torch.equal(again.eval()(x), model.eval()(x))

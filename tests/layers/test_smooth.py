@@ -146,3 +146,14 @@ def test_what_is_not_piecewise_linear_is_refused():
     with pytest.raises(InputError, match="kernel"):
         SmoothActivation([0.0], [0.0, 1.0], kernel="gauss")
     assert np.isfinite(SmoothActivation([0.0], [0.0, 1.0]).sup_error())
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "laplace", "logistic", "uniform"])
+def test_far_from_the_knots_it_is_the_activation(kernel):
+    x = torch.tensor([-torch.inf, -1e30, -1e8, -1e5, 1e5, 1e7, 1e8, 1e30, torch.inf])
+    for hard in (nn.ReLU(), nn.ReLU6(), nn.Hardtanh(), nn.LeakyReLU()):
+        soft = smooth(hard, kernel=kernel, temperature=0.1)
+        torch.testing.assert_close(soft(x), hard(x), rtol=1e-6, atol=1e-6)
+        described = PiecewiseLinear(soft.knots, soft.slopes, float(soft.start))
+        torch.testing.assert_close(described(x), hard(x), rtol=1e-6, atol=1e-6)
+    assert smooth(nn.ReLU6(), kernel=kernel)(torch.tensor([torch.nan])).isnan().all()

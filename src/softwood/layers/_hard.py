@@ -137,6 +137,22 @@ class PiecewiseLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the value of each entry."""
-        knots, bends = self.knots.to(x.dtype), self.slopes.diff().to(x.dtype)
-        parts = (x.unsqueeze(-1) - knots).relu() * bends
-        return self.start.to(x.dtype) + self.slopes[0].to(x.dtype) * (x - knots[0]) + parts.sum(-1)
+        knots, slopes = self.knots.to(x.dtype), self.slopes.to(x.dtype)
+        inner, outside = split_pieces(x, knots[0], knots[-1], slopes)
+        parts = (inner.unsqueeze(-1) - knots).relu() * slopes.diff()
+        return self.start.to(x.dtype) + slopes[0] * (inner - knots[0]) + parts.sum(-1) + outside
+
+
+def split_pieces(x: Tensor, low: Tensor, high: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x held between low and high, and how much the outer two pieces add beyond.
+
+    Ramps that grow with x without bound, and are to cancel, would leave nothing right of a large x.
+
+    Example:
+        >>> split_pieces(torch.tensor([-3.0, 9.0]), torch.tensor(0.0), torch.tensor(6.0), torch.tensor([0.5, 1.0, 0.0]))
+        (tensor([0., 6.]), tensor([-1.5000,  0.0000]))
+    """
+    left, right = (low - x).relu(), (x - high).relu()
+    # a flat piece stays flat out to infinity
+    left, right = (torch.where(slope == 0, 0.0, slope * far) for slope, far in ((slopes[0], left), (slopes[-1], right)))
+    return x.clamp(low, high), right - left

@@ -269,3 +269,4 @@ _TWINS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Dropout: _twin(nn.Dropout, _drops, _dropout),
 }
 _PLAIN = {twin: kind for kind, twin in _TWINS.items()}
+globals().update({twin.__name__: twin for twin in _PLAIN})  # by name, as pickling and torch.save find a class

@@ -25,6 +25,7 @@ class SetOrdinalEncoder(nn.Module):
     Cost: O(depth n (n + width) width) for a list of n items.
 
     Example:
+        >>> import torch
         >>> encoder = SetOrdinalEncoder(3)
         >>> encoder(torch.zeros(2, 5, 3)).shape
         torch.Size([2, 5])

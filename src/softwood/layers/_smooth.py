@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from softwood.core import InputError, capability, check_choice
-from softwood.layers._hard import PiecewiseLinear
+from softwood.layers._hard import PiecewiseLinear, split_pieces
 from softwood.layers._soft_module import SoftModule
 
 
@@ -108,9 +108,11 @@ class SmoothActivation(SoftModule):
         knots, slopes = self.knots.to(fine.dtype), self.slopes.to(fine.dtype)
         width = self.temperature.to(fine.dtype)
         ramp = KERNELS[self.kernel][0]
-        ramps = width * ramp((fine.unsqueeze(-1) - knots) / width)
-        y = self.start.to(fine.dtype) + slopes[0] * (fine - knots[0]) + (ramps * slopes.diff()).sum(-1)
-        return y.to(x.dtype)
+        # further from all knots the smoothed ramps are the ramps, to the last bit
+        inner, outside = split_pieces(fine, knots[0] - 40 * width, knots[-1] + 40 * width, slopes)
+        ramps = width * ramp((inner.unsqueeze(-1) - knots) / width)
+        y = self.start.to(fine.dtype) + slopes[0] * (inner - knots[0]) + (ramps * slopes.diff()).sum(-1)
+        return (y + outside).to(x.dtype)
 
     def margins(self, x: Tensor) -> Tensor:
         """Return the distance of each entry from its nearest knot."""
