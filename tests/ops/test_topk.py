@@ -121,3 +121,13 @@ def test_compiled_whole(relax):
     answers = compiled(x), topk(x, 2, relax=relax)[0]
     torch.testing.assert_close(*answers)
     torch.testing.assert_close(*(torch.autograd.grad(y.sum(), x) for y in answers))
+
+
+@pytest.mark.parametrize("relax", ["lapsum", "threshold", "budget", "neuralsort", "halving", "network"])
+def test_picks_stay_when_x_changes_in_place(relax):
+    x = torch.tensor([3.0, 1.0, 2.0])
+    _, picks = topk(x, 2, relax=relax, temperature=1.0)
+    before = picks.dense()
+    x.neg_()
+    assert torch.equal(picks.dense(), before)
+    assert picks.hard().tolist() == [0, 2]

@@ -246,6 +246,8 @@ def topk(
     """
     kind = relax if isinstance(relax, NeuralSort) else resolve(relax, KNOWN)  # sort has one of its own, derived from it
     z = scaled(x if largest else -x, dim, temperature, mask)
+    if not isinstance(temperature, Tensor) and temperature == 1.0:
+        z = z.clone()  # it is x itself, which may change before the picks are asked
     k = check_number("k", k, low=0, integer=True)
     if k > z.shape[-1]:
         raise InputError("k is out of range", got=k, allowed=f"0 to {z.shape[-1]}", fix="take at most all entries")
