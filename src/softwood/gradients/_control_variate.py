@@ -173,7 +173,8 @@ def _estimate(
     score = log_probability(repeated, choices, found.ndim)
     (by_score,) = torch.autograd.grad((excess * score).sum() / len(found), logits, create_graph=bool(learning))
     gradient = by_score + _by_path(control(perturbed) - relaxed, logits, create_graph=bool(learning))
-    along = sum_to((gradient.detach() * logits).to(found.dtype), found.ndim - 1)
+    possible = torch.where(logits == -torch.inf, 0.0, logits)  # 0 times infinity would turn the value into NaN
+    along = sum_to((gradient.detach() * possible).to(found.dtype), found.ndim - 1)
     if not along.requires_grad:
         return found.mean(0)
     result = with_gradient(found.mean(0), along)
