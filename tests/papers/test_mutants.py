@@ -10,6 +10,8 @@ from torch import nn
 
 from softwood.gradients import ExactSolve, GumbelSoftmax, Neumann, hypergradient
 from softwood.layers import SAU, convert_to_selective
+from softwood.layers import convert_to_selective
+from softwood.losses import confusion_loss, neural_ndcg_loss
 from softwood.ops import Network
 from softwood.papers import check_here
 
@@ -59,11 +61,21 @@ def without_gradient(estimator, fn, *, generator=None):
 def straight_relu(x):
     """Stand for ``relu``: its value with the derivative of the identity, which is wrong below 0."""
     return x + (torch.relu(x) - x).detach()
+def saturated(probability, target, metric, **how):
+    """Stand for ``confusion_loss``: the trap of an amplifier so large that nothing has a gradient."""
+    return confusion_loss(probability, target, metric, **{**how, "temperature": 1e-9})
+
+
+def padding_counts(scores, target, *, mask=None, **how):
+    """Stand for ``neural_ndcg_loss``: the trap, as what is padded takes places in the list."""
+    return neural_ndcg_loss(scores, target, **how)
 
 
 # id: (what is broken, what stands in its place, the size at which that has to be seen)
 MUTANTS = {
     "ad-float-correctness": ("softwood.papers.ops._ad_float_correctness:_relu", straight_relu, "smoke"),
+    "anyloss": ("softwood.decisions._metric:confusion_loss", saturated, "smoke"),
+    "neural-ndcg": ("softwood.papers.ops._neural_ndcg:neural_ndcg_loss", padding_counts, "smoke"),
     "error-free-swap": (
         "softwood.papers.ops._error_free_swap:Network",
         lambda swap, error_free=False: Network(swap),

@@ -7,6 +7,8 @@ answers with the discrete one. Experimental: names and defaults may change betwe
 from softwood.decisions._auctions import FirstPriceAuction, Mechanism, Outcomes, SecondPriceAuction, SmoothedMechanism
 from softwood.decisions._ensemble import SelectiveEnsembleClassifier
 from softwood.decisions._equilibrium import Equilibrium, EquilibriumLearner
+from softwood.decisions._metric import MetricClassifier
+from softwood.decisions._ranking import RankingLearner
 from softwood.decisions._regret import Regret, regret
 from softwood.decisions._strategies import BidNetworks
 
@@ -16,7 +18,9 @@ __all__ = [
     "EquilibriumLearner",
     "FirstPriceAuction",
     "Mechanism",
+    "MetricClassifier",
     "Outcomes",
+    "RankingLearner",
     "Regret",
     "SecondPriceAuction",
     "SelectiveEnsembleClassifier",

@@ -78,4 +78,4 @@ def dealt(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
 
 def as_tensor(x: np.ndarray) -> Tensor:
     """Return an array in float64."""
-    return torch.as_tensor(np.ascontiguousarray(x, dtype=np.float64))
+    return torch.as_tensor(np.array(x, dtype=np.float64))  # a copy: what came may be read-only
