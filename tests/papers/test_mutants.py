@@ -10,7 +10,6 @@ from torch import nn
 
 from softwood.gradients import ExactSolve, GumbelSoftmax, Neumann, hypergradient
 from softwood.layers import SAU, convert_to_selective
-from softwood.layers import convert_to_selective
 from softwood.losses import confusion_loss, neural_ndcg_loss
 from softwood.ops import Network
 from softwood.papers import check_here
@@ -61,6 +60,8 @@ def without_gradient(estimator, fn, *, generator=None):
 def straight_relu(x):
     """Stand for ``relu``: its value with the derivative of the identity, which is wrong below 0."""
     return x + (torch.relu(x) - x).detach()
+
+
 def saturated(probability, target, metric, **how):
     """Stand for ``confusion_loss``: the trap of an amplifier so large that nothing has a gradient."""
     return confusion_loss(probability, target, metric, **{**how, "temperature": 1e-9})
