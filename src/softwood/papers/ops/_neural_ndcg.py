@@ -22,8 +22,8 @@ PAPER = Paper(
     family="ops",
     kind="system",
     does="Ranking models trained for NDCG itself",
-    when="Lists with graded relevance. Try ListNet first: it is about 50 times cheaper here and as good. Long lists: the "
-    "NDCG of soft ranks takes O(n log n).",
+    when="Lists with graded relevance. Try ListNet first: it is about 50 times cheaper here and as good. Long "
+    "lists: the NDCG of soft ranks takes O(n log n).",
     api=("softwood.decisions.RankingLearner", "softwood.losses.neural_ndcg_loss", "softwood.losses.ndcg_loss"),
     claim="NDCG through NeuralSort and Sinkhorn equals NDCG in the limit and trains rankers ahead of ApproxNDCG and of "
     "itself without Sinkhorn, near the best plain losses.",
@@ -39,7 +39,7 @@ class _Scale:
     epochs: int
 
 
-_SCALES = {"smoke": _Scale(60, 2), "quick": _Scale(600, 12), "full": _Scale(3000, 60)}
+_SCALES = {"smoke": _Scale(60, 2), "quick": _Scale(500, 12), "full": _Scale(3000, 60)}
 _ITEMS, _FEATURES, _BATCH, _K = 30, 16, 16, 5
 _NOISE = 1.0  # of relevance, beside a signal of spread 1.5
 ListLoss = Callable[..., Tensor]
@@ -83,8 +83,8 @@ def check(size: str, seed: int) -> Evidence:
             Bar("ahead of itself without Sinkhorn by 1 point", kept, 0.01, "at least", "measured"),
             Bar("within 1 point of the best", max(found.values()) - ours, 0.01, "at most", "measured"),
         ]
-    return Evidence(tuple(measures), tuple(bars), f"{scale.lists} lists, as many unseen, of {_ITEMS} items, {_FEATURES} features, "
-                                                  f"{scale.epochs} epochs")  # fmt: skip
+    return Evidence(tuple(measures), tuple(bars), f"{scale.lists} lists, as many unseen, of {_ITEMS} items, "
+                                                  f"{_FEATURES} features, {scale.epochs} epochs")  # fmt: skip
 
 
 def _limit(seed: int) -> tuple[float, float]:
