@@ -82,4 +82,4 @@ def test_a_seed_runs_in_a_process_of_its_own_and_is_stopped_in_time():
     assert found["evidence"]["bars"]
     begun = time.monotonic()
     assert run_seed("gumbel-softmax", "smoke", 0, limit=0.2)["outcome"] == "too slow"
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30  # it would take much longer to its end on a busy machine, but not to stop
