@@ -70,6 +70,7 @@ def sort(
         InputError: x is not floating or has no such axis; ``relax``, ``temperature`` or ``mask`` is not usable.
 
     Example:
+        >>> import torch
         >>> values, permutation = sort(torch.tensor([3.0, 1.0, 2.0]), temperature=0.1)
         >>> values, permutation.apply(torch.tensor([30.0, 10.0, 20.0]))
         (tensor([1., 2., 3.]), tensor([10., 20., 30.]))
@@ -129,6 +130,7 @@ def argsort(
         InputError: as ``sort``.
 
     Example:
+        >>> import torch
         >>> argsort(torch.tensor([3.0, 1.0, 2.0])).hard()
         tensor([1, 2, 0])
 
