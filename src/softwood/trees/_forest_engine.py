@@ -157,6 +157,8 @@ def search_forest(
                         cut = {"screening": len(scores) < len(settings), "finalists": len(losses) < len(finalists)}
                         record["cut_by_time_limit"] = [name for name, was in cut.items() if was]
                     variants = variants_of(finalists, known, losses, judged_weight(groups))
+                elif not unlimited:  # no time for anything but the likeliest setting
+                    record["cut_by_time_limit"] = ["screening", "finalists"]
                 if variants:
                     winner, record["compared"], record["reason"] = choose(
                         variants, judged_weight(groups), known.together, options.metric
