@@ -43,8 +43,9 @@ def eject(id: str) -> str:
         target.id: node for node in tree.body if isinstance(node, ast.Assign)
         for target in node.targets if isinstance(target, ast.Name)
     }  # fmt: skip
-    used = _reached("use", {**defined, **constants})
-    parts = [node for node in tree.body if node in [{**defined, **constants}[name] for name in used]]
+    known: dict[str, ast.stmt] = {**defined, **constants}
+    used = [known[name] for name in _reached("use", known)]
+    parts = [node for node in tree.body if node in used]  # in the order of the file
     names = {name for part in parts for name in _names(part)}
     imports = [text for node in tree.body if (text := _import_of(node, names))]
     docstring = ast.get_docstring(defined["use"]) or ""

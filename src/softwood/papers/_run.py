@@ -19,7 +19,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from softwood.core import InputError, check_choice, check_number, write_atomic
-from softwood.papers._paper import SIZES, NeedsData, Paper
+from softwood.papers._paper import SIZES, Bar, NeedsData, Paper
 from softwood.papers._shelf import load, source_hash
 
 SMOKE_SECONDS = 2.0
@@ -218,9 +218,8 @@ def _bars(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for bars in rows.values():
         values = [bar["measured"] for bar in bars]
         mean = _summary(values)["mean"]
-        in_mean = mean is not None and (
-            mean <= bars[0]["bound"] if bars[0]["side"] == "at most" else mean >= bars[0]["bound"]
-        )
+        first = {name: bars[0][name] for name in ("says", "bound", "side", "origin")}
+        in_mean = mean is not None and Bar(measured=mean, **first).holds
         holds = len(bars) == len(found) and (all(bar["holds"] for bar in bars) if bars[0]["every"] else in_mean)
         made.append({**bars[0], "measured": mean, "values": values, "holds": bool(holds)})
     return made
